@@ -1,0 +1,163 @@
+"""The generated corpus: what is tested was never trained on."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hrsa.data.corpus import FILES, generate_corpus, mask, write_corpus
+from hrsa.data.lexicon import NAMES, THINGS, TOPICS
+from hrsa.data.problems import answer, generate_problems
+from hrsa.data.verifiers import final_number, is_correct
+
+SIZES = {
+    "problems": 3000,
+    "test_problems": 500,
+    "prose": 1500,
+    "topics": {"train": 100, "validation": 50, "test": 100},
+    "questions": 300,
+    "pairs": 2000,
+    "retrieval": {"documents": 200, "queries": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, seed=42, sizes=SIZES)
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in FILES}
+
+
+def training_texts(corpus):
+    problems = corpus["problems"].query("split == 'train'")
+    return [
+        *problems["question"],
+        *(problems["question"] + " " + problems["solution"]),
+        *(problems["question"] + " " + problems["trace"]),
+        *corpus["prose"]["text"],
+        *corpus["questions"].query("split == 'train'")["text"],
+        *corpus["pairs"]["query"],
+        *corpus["pairs"]["document"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "split"),
+    [
+        ("problems", "question", "test_templates"),
+        ("questions", "text", "test"),
+        ("topics", "text", None),
+        ("retrieval-documents", "text", None),
+        ("retrieval-queries", "text", None),
+    ],
+)
+def test_no_text_of_the_held_out_templates_occurs_in_training(corpus, name, column, split):
+    frame = corpus[name]
+    tested = frame if split is None else frame[frame["split"] == split]
+    trained = {mask(text) for text in training_texts(corpus)}
+    assert len(tested) > 50
+    assert trained.isdisjoint(map(mask, tested[column]))
+
+
+def test_the_mask_would_find_a_leak(corpus):
+    trained = {mask(text) for text in training_texts(corpus)}
+    text = corpus["prose"]["text"].iloc[0]
+    renamed = text.replace("Ada", "Ben")
+    assert mask(renamed) in trained
+
+
+def test_no_template_with_its_numbers_is_both_trained_and_tested(corpus):
+    problems = corpus["problems"]
+    keys = problems.groupby("split")[["template", "a", "b"]].apply(
+        lambda part: set(part.itertuples(index=False, name=None))
+    )
+    assert keys["train"].isdisjoint(keys["test"])
+    assert {key[0] for key in keys["test"]} <= {key[0] for key in keys["train"]}
+    assert {key[0] for key in keys["train"]}.isdisjoint(key[0] for key in keys["test_templates"])
+
+
+def test_every_probe_split_is_disjoint(corpus):
+    topics = corpus["topics"]
+    assert topics["text"].is_unique
+    assert set(topics["split"]) == {"train", "validation", "test"}
+
+
+def test_solutions_and_traces_are_right(corpus):
+    for row in corpus["problems"].sample(200, random_state=0).itertuples():
+        assert row.answer == answer(row.operation, row.a, row.b)
+        assert is_correct(row.solution, row.answer)
+        assert is_correct(row.trace, row.answer)
+
+
+def test_texts_are_whole(corpus):
+    for text in training_texts(corpus)[::50]:
+        assert "{" not in text
+        assert "}" not in text
+
+
+def test_a_relevant_document_names_every_concept_of_its_query(corpus):
+    concept_of = {
+        word: (topic, i)
+        for topic, concepts in TOPICS.items()
+        for i, words in enumerate(concepts)
+        for word in words
+    }
+    documents = corpus["retrieval-documents"].set_index("id")["text"]
+    queries = corpus["retrieval-queries"].set_index("id")["text"]
+
+    def concepts(text):
+        words = text.replace(",", " ").replace(".", " ").replace("?", " ").split()
+        return {concept_of[word] for word in words if word in concept_of}
+
+    for row in corpus["retrieval-qrels"].itertuples():
+        # "story of", "note", "record" … are frame words; the three concepts share one topic
+        wanted = {c for c in concepts(queries[row.query]) if c[0] == max_topic(queries[row.query])}
+        assert len(wanted & concepts(documents[row.document])) >= 3
+
+
+def max_topic(text):
+    words = text.replace(",", " ").replace(".", " ").replace("?", " ").split()
+    counts = {
+        topic: sum(word in {w for pair in concepts for w in pair} for word in words)
+        for topic, concepts in TOPICS.items()
+    }
+    return max(counts, key=counts.get)
+
+
+def test_every_word_names_one_concept_of_one_topic():
+    words = [word for concepts in TOPICS.values() for pair in concepts for word in pair]
+    assert len(words) == len(set(words))
+    assert set(words).isdisjoint(THINGS)
+    assert set(words).isdisjoint(name.lower() for name in NAMES)
+
+
+def test_one_seed_gives_one_corpus_and_another_seed_another():
+    first, again, other = (generate_corpus(seed=s, sizes=SIZES) for s in (1, 1, 2))
+    for name in FILES:
+        pd.testing.assert_frame_equal(first[name], again[name])
+    assert not first["problems"]["question"].equals(other["problems"]["question"])
+
+
+def test_the_size_of_one_file_leaves_the_others_alone():
+    larger = generate_corpus(seed=1, sizes=SIZES | {"prose": 1600})
+    smaller = generate_corpus(seed=1, sizes=SIZES)
+    pd.testing.assert_frame_equal(larger["pairs"], smaller["pairs"])
+    assert smaller["prose"]["text"].tolist() == larger["prose"]["text"].tolist()[:1500]
+
+
+def test_problems_do_not_repeat():
+    frame = generate_problems("train", 500, np.random.default_rng(0))
+    assert frame["question"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("3 + 4 = 7. #### 7", 7),
+        ("#### 3 then #### -12", -12),
+        ("####5", 5),
+        ("The answer is 7", None),
+        ("", None),
+    ],
+)
+def test_the_final_number_follows_the_last_mark(text, number):
+    assert final_number(text) == number

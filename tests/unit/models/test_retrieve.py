@@ -1,0 +1,256 @@
+"""Models from outside: what is asked of the hub, what errors say, what a study's folder gets."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import gguf
+import httpx2
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from gguf.quants import quantize
+from hrsa.errors import UserError
+from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
+from hrsa.models.retrieve import materialise_path, retrieve, wanted_files
+from huggingface_hub import errors
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_only_safetensors_configuration_and_tokenizer_are_wanted():
+    offered = [
+        *("model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"),
+        *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+        *("modules.json", "1_Pooling/config.json"),
+        *("pytorch_model.bin", "training_args.bin", "modeling_mine.py", "README.md"),
+        *("consolidated.safetensors", "onnx/model.onnx", "original/model.safetensors"),
+        *("checkpoint-5/config.json", "adapter_model.safetensors", ".gitattributes"),
+    ]
+    assert wanted_files(offered) == sorted(offered[:9])
+
+
+class Hub:
+    """Stands in for the hub's client: one repository, served from a folder."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.extra: list[str] = []
+        self.asked: list[list[str]] = []
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot_download)
+
+    def model_info(self, repository: str, revision: str) -> SimpleNamespace:
+        names = [file.name for file in self.folder.iterdir()] + self.extra
+        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names])
+
+    def snapshot_download(self, repository, *, revision, local_dir, allow_patterns) -> None:
+        assert revision == COMMIT
+        self.asked.append(allow_patterns)
+        Path(local_dir).mkdir(parents=True, exist_ok=True)
+        for name in allow_patterns:
+            if (self.folder / name).exists():
+                (Path(local_dir) / name).write_bytes((self.folder / name).read_bytes())
+
+
+def test_a_retrieved_model_is_whole_and_says_where_it_is_from(qwen_folder, tmp_path, monkeypatch):
+    hub = Hub(qwen_folder, monkeypatch)
+    hub.extra = ["pytorch_model.bin", "modeling_own.py"]
+    record = retrieve("owner/name", "main", tmp_path / "model")
+    assert hub.asked == [wanted_files(file.name for file in qwen_folder.iterdir())]
+    assert record["commit"] == COMMIT
+    assert record["sha256"] == weights_sha256(qwen_folder)
+    assert json.loads((tmp_path / "model" / "retrieved.json").read_text()) == record
+    assert not (tmp_path / "model.partial").exists()
+    load_backbone(tmp_path / "model")
+    made = materialise_path(tmp_path / "model", tmp_path / "study" / "qwen", source="hub")
+    assert made["note"] == f"weights from owner/name at commit {COMMIT}"
+    assert made["recipe"] == "hub"
+
+
+def test_a_fetch_that_ends_early_is_no_model(qwen_folder, tmp_path, monkeypatch):
+    hub = Hub(qwen_folder, monkeypatch)
+    hub.extra = ["merges.txt"]
+    with pytest.raises(UserError, match=r"merges.txt could not be fetched.*goes on where it"):
+        retrieve("owner/name", "main", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_repository_with_pickled_weights_alone_is_refused_before_any_fetch(tmp_path, monkeypatch):
+    (tmp_path / "hub").mkdir()
+    hub = Hub(tmp_path / "hub", monkeypatch)
+    hub.extra = ["pytorch_model.bin", "config.json"]
+    with pytest.raises(UserError, match=r"only pickled ones \(pytorch_model.bin\)"):
+        retrieve("owner/name", "main", tmp_path / "model")
+    assert hub.asked == []
+
+
+def answer(status: int) -> httpx2.Response:
+    return httpx2.Response(status, request=httpx2.Request("GET", "https://hub.invalid"))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (errors.GatedRepoError("gated", response=answer(403)), "grants access on request"),
+        (errors.RepositoryNotFoundError("none", response=answer(404)), "no such repository"),
+        (errors.RevisionNotFoundError("none", response=answer(404)), "no such revision"),
+        (errors.HfHubHTTPError("down", response=answer(503)), "HTTP status 503"),
+        (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_an_error_of_the_hub_is_a_sentence(tmp_path, monkeypatch, error, sentence):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    with pytest.raises(UserError, match=sentence) as caught:
+        retrieve("owner/name", "v1", tmp_path / "model")
+    assert "owner/name at revision v1" in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_a_sentence(tmp_path, monkeypatch):
+    nowhere = "http://127.0.0.1:9"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nowhere)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: huggingface_hub.hf_api.HfApi(nowhere))
+    with pytest.raises(UserError, match=r"127.0.0.1:9 cannot be reached.*`path:`"):
+        retrieve("owner/name", "main", tmp_path / "model")
+
+
+def test_a_forbidden_network_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        retrieve("owner/name", "main", tmp_path / "model")
+
+
+def test_a_name_that_is_none_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="Write `hub:` as owner/name"):
+        retrieve("a/b/c", "main", tmp_path / "model")
+
+
+def test_a_folder_becomes_a_model_of_the_study_without_copying_weights(qwen_folder, tmp_path):
+    folder = tmp_path / "models" / "mine"
+    record = materialise_path(qwen_folder, folder, attention="bidirectional")
+    assert (folder / "model.safetensors").is_symlink()
+    assert not (folder / "model.safetensors").readlink().is_absolute()
+    assert json.loads((folder / "record.json").read_text()) == record
+    assert record == {
+        "model": "mine",
+        "recipe": "path",
+        "seed": None,
+        "parent": None,
+        "sha256": weights_sha256(qwen_folder),
+        "attention": "bidirectional",
+        "train_tokens": None,
+        "steps": None,
+        "relative_weight_change": None,
+        "checkpoints": {},
+        "note": "",
+    }
+    model, _ = load_backbone(folder)
+    assert model.config.is_causal is False
+    assert "is_causal" not in json.loads((qwen_folder / "config.json").read_text())
+
+
+def test_materialising_again_gives_the_same_bytes(qwen_folder, tmp_path):
+    folder = tmp_path / "mine"
+    materialise_path(qwen_folder, folder)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    materialise_path(qwen_folder, folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_folder_cannot_be_its_own_source(qwen_folder):
+    with pytest.raises(UserError, match="Move it out of the results folder"):
+        materialise_path(qwen_folder, qwen_folder)
+
+
+def interleave(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Order the rows of a query or key projection as llama.cpp rotates them."""
+    rows, columns = weight.shape
+    pairs = weight.reshape(heads, 2, rows // heads // 2, columns)
+    return pairs.swapaxes(1, 2).reshape(rows, columns)
+
+
+def write_gguf(path: Path, model, tokenizer, kind: gguf.GGMLQuantizationType) -> None:
+    """Write a Llama as llama.cpp's converter does: matrices quantised, norms in float32."""
+    config = model.config
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    description = json.loads(tokenizer.backend_tokenizer.to_str())
+    special = set(tokenizer.all_special_tokens)
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in description["model"]["merges"]])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weight in model.model.state_dict().items():
+        values = weight.numpy()
+        if "q_proj" in name:
+            values = interleave(values, config.num_attention_heads)
+        if "k_proj" in name:
+            values = interleave(values, config.num_key_value_heads)
+        stored = kind if values.ndim > 1 else gguf.GGMLQuantizationType.F32
+        title = names.get_name(f"model.{name}", (".weight",))
+        writer.add_tensor(title, quantize(values, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_reads_as_the_model_that_it_was_made_from(llama, tokenizer, tmp_path):
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, llama, tokenizer, gguf.GGMLQuantizationType.F32)
+    model, read = load_language_model(file)
+    tokens = tokenizer("Ann has 3 apples.", return_tensors="pt")
+    assert read("Ann has 3 apples.")["input_ids"] == tokens["input_ids"][0].tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(tokens["input_ids"]).logits,
+            llama(tokens["input_ids"]).logits,
+            atol=1e-4,
+            rtol=1e-4,
+        )
+
+
+def test_a_quantised_gguf_file_is_dequantised_and_says_so(llama, tokenizer, tmp_path):
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, llama, tokenizer, gguf.GGMLQuantizationType.Q4_1)
+    record = materialise_path(file, tmp_path / "tiny", attention="bidirectional")
+    assert record["note"] == "weights dequantised from Q4_1 (GGUF)"
+    saved = json.loads((tmp_path / "tiny" / "config.json").read_text())
+    assert "quantization_config" not in saved
+    assert saved["is_causal"] is False
+    model, read = load_backbone(tmp_path / "tiny")
+    assert model.dtype == torch.float32
+    assert read.padding_side == "right"
+    original = llama.model.embed_tokens.weight
+    steps = (model.embed_tokens.weight - original).abs().max() / original.abs().max()
+    assert 0 < steps < 0.1
+
+
+def test_another_source_is_not_written_through_a_link_to_the_first(
+    qwen_folder, llama, tokenizer, tmp_path
+):
+    before = weights_sha256(qwen_folder)
+    materialise_path(qwen_folder, tmp_path / "mine")
+    write_gguf(tmp_path / "tiny.gguf", llama, tokenizer, gguf.GGMLQuantizationType.F32)
+    record = materialise_path(tmp_path / "tiny.gguf", tmp_path / "mine")
+    assert weights_sha256(qwen_folder) == before
+    assert record["sha256"] == weights_sha256(tmp_path / "mine") != before
+    assert record["note"] == "weights read from F32 (GGUF)"

@@ -1,0 +1,33 @@
+"""What fails alone is written down, and only that."""
+
+import pytest
+
+from hrsa.errors import UserError
+from hrsa_workflow.status import Failure, failed, read_failures, subject_failure, write_status
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("no rows\nin common"), ValueError("no  rows in common")]
+)
+def test_an_error_of_the_subject_is_recorded(error, capsys):
+    failures: list[Failure] = []
+    with subject_failure(failures, "cka of pair a"):
+        raise error
+    assert failures == [Failure("cka of pair a", "no rows in common")]
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), KeyError("bug")])
+def test_a_fault_of_the_machine_or_the_code_is_not(error):
+    with pytest.raises(type(error)), subject_failure([], "cka of pair a"):
+        raise error
+
+
+def test_records_are_read_back_in_order(tmp_path):
+    paths = [tmp_path / "a.json", tmp_path / "b.json", tmp_path / "c.json"]
+    found = [[Failure("x", "why")], [], [Failure("y", "because"), Failure("z", "ä")]]
+    for path, failures in zip(paths, found, strict=True):
+        write_status(path, failures)
+    assert read_failures(paths) == [failure for failures in found for failure in failures]
+    assert [failed(path) for path in paths] == [True, False, True]
+    assert not failed(tmp_path / "missing.json")

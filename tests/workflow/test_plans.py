@@ -1,0 +1,73 @@
+"""Every study of the repository can be planned, without a network and without running a job."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def plan(*arguments, folder):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(folder)),
+            *("--snakefile", str(ROOT / "Snakefile"), *arguments),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def n_jobs(text):
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("total "))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty working directory that has the repository's files where rules look for them."""
+    for name in ("workflow", "config.yaml", "envs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def test_the_default_study_has_at_most_170_jobs(folder):
+    code, text = plan(folder=folder)
+    assert code == 0, text
+    assert n_jobs(text) <= 170
+
+
+def test_the_smoke_scale_has_the_same_jobs_in_another_folder(folder):
+    _, full = plan(folder=folder)
+    code, text = plan("--config", "scale=smoke", folder=folder)
+    assert code == 0, text
+    assert n_jobs(text) == n_jobs(full)
+    assert "results/miniature-smoke/" in text
+
+
+def test_two_models_of_the_hub_are_planned_without_a_network(folder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, text = plan("--configfile", str(ROOT / "studies/pair.yaml"), folder=folder)
+    assert code == 0, text
+    assert "Downloading HuggingFaceTB--SmolLM2-135M at main" in text
+
+
+def test_another_study_replaces_the_default_one(folder):
+    _, text = plan("--configfile", str(ROOT / "studies/pair.yaml"), folder=folder)
+    assert "pretrain" not in text
+    assert "results/miniature" not in text
+
+
+@pytest.mark.parametrize("metric", ["correlation", "procrustes", "cka", "knn"])
+def test_a_study_of_one_metric_has_no_jobs_of_another(folder, metric):
+    others = {"correlation", "procrustes", "cka", "knn", "neighbours"} - {metric, "neighbours"}
+    study = folder / "one.yaml"
+    study.write_text((ROOT / "studies/pair.yaml").read_text() + f"\nmetrics: {{{metric}: {{}}}}\n")
+    code, text = plan("--configfile", str(study), folder=folder)
+    assert code == 0, text
+    table = text[text.index("Job stats:") :]
+    assert not any(f"\n{other} " in table for other in others)

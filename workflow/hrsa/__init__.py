@@ -1,0 +1,1 @@
+"""HRSA: hierarchical representation similarity analysis of language and embedding models."""

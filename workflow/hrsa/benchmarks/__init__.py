@@ -1,0 +1,1 @@
+"""MTEB-style tasks and their scores."""

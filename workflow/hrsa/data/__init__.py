@@ -1,0 +1,1 @@
+"""Corpora and benchmark data: seeded generators, files and hub datasets."""

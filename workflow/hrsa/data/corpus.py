@@ -1,0 +1,84 @@
+"""The miniature's corpus: every training and test text, generated from one seed.
+
+Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs` for training,
+`topics` and `retrieval-{documents,queries,qrels}` for benchmarks and probes.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hrsa.data.lexicon import NAMES
+from hrsa.data.problems import generate_problems
+from hrsa.data.prose import generate_pairs, generate_prose, generate_retrieval
+from hrsa.data.questions import generate_questions
+
+FILES = (
+    *("problems", "prose", "questions", "pairs", "topics"),
+    *("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
+)
+TEST_SPLITS = ("test", "test_templates")
+
+
+def generate_corpus(*, seed: int, sizes: dict) -> dict[str, pd.DataFrame]:
+    """Generate all texts of the miniature study.
+
+    Parameters
+    ----------
+    seed : int
+        Each file draws from a stream of its own, so that one file's size leaves the others alone.
+    sizes : dict
+        `problems`, `test_problems` (per test split), `prose`, `topics` {train, validation, test},
+        `questions`, `pairs`, `retrieval` {documents, queries}.
+
+    Returns
+    -------
+    dict of DataFrame
+        One frame for each name in `FILES`.
+    """
+    streams = dict(zip(FILES, np.random.SeedSequence(seed).spawn(len(FILES)), strict=True))
+    rng = {name: np.random.default_rng(stream) for name, stream in streams.items()}
+    documents, queries, qrels = generate_retrieval(
+        sizes["retrieval"]["documents"], sizes["retrieval"]["queries"], rng["retrieval-documents"]
+    )
+    return {
+        "problems": _problems(sizes, rng["problems"]),
+        "prose": generate_prose(sizes["prose"], rng["prose"], held_out=False).assign(split="train"),
+        "questions": _questions(sizes["questions"], rng["questions"]),
+        "pairs": generate_pairs(sizes["pairs"], rng["pairs"]).assign(split="train"),
+        "topics": _topics(sizes["topics"], rng["topics"]),
+        "retrieval-documents": documents,
+        "retrieval-queries": queries,
+        "retrieval-qrels": qrels,
+    }
+
+
+def write_corpus(folder: Path, *, seed: int, sizes: dict) -> None:
+    """Write the frames of `generate_corpus` as `<folder>/<name>.parquet`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in generate_corpus(seed=seed, sizes=sizes).items():
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def mask(text: str) -> str:
+    """Replace numbers by ``#`` and people's names by ``@``: what is left is the wording."""
+    return re.sub(rf"\b(?:{'|'.join(NAMES)})\b", "@", re.sub(r"\d+", "#", text))
+
+
+def _problems(sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
+    counts = {"train": sizes["problems"]} | dict.fromkeys(TEST_SPLITS, sizes["test_problems"])
+    return pd.concat([generate_problems(s, n, rng) for s, n in counts.items()], ignore_index=True)
+
+
+def _questions(n: int, rng: np.random.Generator) -> pd.DataFrame:
+    train = generate_questions(n, rng, held_out=False).assign(split="train")
+    test = generate_questions(n, rng, held_out=True).assign(split="test")
+    return pd.concat([train, test], ignore_index=True)
+
+
+def _topics(sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
+    frame = generate_prose(sum(sizes.values()), rng, held_out=True)
+    frame["split"] = np.repeat(list(sizes), list(sizes.values()))
+    return frame

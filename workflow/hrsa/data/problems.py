@@ -1,0 +1,163 @@
+"""Arithmetic word problems with a worked solution that ends in ``#### n``.
+
+Each problem is a template, a name, a thing and two numbers. Two held-out sets keep the test honest:
+``test_templates`` uses templates that training never shows; ``test`` uses training's templates with
+pairs (template, numbers) that training never shows, chosen by a hash, not by the draw.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hrsa.data.lexicon import NAMES, THINGS
+
+LARGEST_OPERAND = 9  # of a sum; a difference undoes such a sum
+LARGEST_SUM = 2 * LARGEST_OPERAND
+HELD_OUT_SHARE = 0.15  # of the (template, numbers) pairs of training's templates
+
+ADDITION = (
+    "{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?",
+    "There are {a} {things} in a bag. {name} puts in {b} more. How many {things} are in the bag?",
+    "{name} finds {a} {things} at home and {b} {things} at school. How many {things} is that?",
+    "{name} had {a} {things}. A friend gave {name} {b} more {things}. How many are there in all?",
+    "On one table lie {a} {things}, on another {b}. How many {things} lie on both tables?",
+    "{name} packs {a} {things} today and {b} {things} tomorrow. How many {things} are packed?",
+    "A box holds {a} old {things} and {b} new {things}. How many {things} does the box hold?",
+    "{name} sold {a} {things} before lunch and {b} after lunch. How many {things} were sold?",
+    "First {name} counts {a} {things}, then {b} more {things}. What is the full count?",
+    "{name} needs {a} {things} for one room and {b} for another. How many {things} in total?",
+    "In a drawer are {a} red {things} and {b} blue {things}. How many {things} are there?",
+    "{name} made {a} {things} last week and {b} this week. How many {things} were made?",
+    "{b} {things} are added to a pile of {a} {things}. How large is the pile?",
+    "{name} carries {a} {things}, and a neighbour carries {b}. How many {things} do both carry?",
+    "A shelf with {a} {things} gets {b} more from {name}. How many {things} stand there?",
+)
+SUBTRACTION = (
+    "{name} has {a} {things} and loses {b}. How many {things} does {name} still have?",
+    "There are {a} {things} in a bag. {name} takes out {b}. How many {things} are left in the bag?",
+    "{name} had {a} {things} and gave {b} to a friend. How many {things} remain?",
+    "Of {a} {things}, {b} are broken. How many {things} are whole?",
+    "{name} baked {a} {things} of clay, but {b} cracked. How many {things} are good?",
+    "A box of {a} {things} is opened and {b} are used. How many {things} stay in the box?",
+    "{name} must sort {a} {things} and has sorted {b}. How many {things} must {name} still sort?",
+    "{name} owns {a} {things} and sells {b} of them. How many {things} does {name} keep?",
+    "On a table lay {a} {things}; {name} took {b} away. How many {things} lie there now?",
+    "From {a} {things}, {b} roll under the bed. How many {things} can {name} still see?",
+    "{name} wants {a} {things} and already has {b}. How many {things} are missing?",
+    "A child drops {b} of {a} {things}. How many {things} does the child still hold?",
+    "{name} and a friend have {a} {things} together; the friend has {b}. How many has {name}?",
+    "{a} {things} stood on a shelf until {name} sold {b}. How many {things} are still there?",
+    "{name} hides {b} of the {a} {things}. How many {things} are not hidden?",
+)
+# the last templates of each operation are never trained on
+N_HELD_OUT_TEMPLATES = 3
+
+TRACES = {
+    "+": (
+        "<think> We start with {a}. Then {b} more come in, so this is a sum. {a} + {b} = {c}. "
+        "Check: {c} - {b} = {a}, which fits. </think> So the answer is {c}. #### {c}"
+    ),
+    "-": (
+        "<think> We start with {a}. Then {b} go away, so this is a difference. {a} - {b} = {c}. "
+        "Check: {c} + {b} = {a}, which fits. </think> So the answer is {c}. #### {c}"
+    ),
+}
+COLUMNS = [
+    *("id", "template", "a", "b", "operation", "question", "answer", "solution", "trace", "split"),
+]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A word problem's wording and its operation; `held_out` templates are for testing only."""
+
+    name: str
+    operation: str
+    text: str
+    held_out: bool
+
+
+def templates() -> list[Template]:
+    """All templates, additions first."""
+    return [
+        Template(f"{kind}{i:02d}", operation, text, i >= len(texts) - N_HELD_OUT_TEMPLATES)
+        for kind, operation, texts in (("add", "+", ADDITION), ("sub", "-", SUBTRACTION))
+        for i, text in enumerate(texts)
+    ]
+
+
+def number_pairs(operation: str) -> list[tuple[int, int]]:
+    """Pairs (a, b) of a sum a + b of two digits, or of the difference that undoes such a sum."""
+    digits = range(1, LARGEST_OPERAND + 1)
+    if operation == "+":
+        return [(a, b) for a in digits for b in digits]
+    return [(a + b, b) for a in digits for b in digits]
+
+
+def is_held_out(template: Template, a: int, b: int) -> bool:
+    """Whether (template, a, b) belongs to the test: a hash decides, so every split agrees."""
+    if template.held_out:
+        return True
+    digest = hashlib.sha256(f"{template.name}:{a}:{b}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32 < HELD_OUT_SHARE
+
+
+def answer(operation: str, a: int, b: int) -> int:
+    """Result of the operation."""
+    return a + b if operation == "+" else a - b
+
+
+def solution_text(operation: str, a: int, b: int, result: int) -> str:
+    """The short worked solution; `result` may be wrong on purpose (see `hrsa.models.pretrain`)."""
+    return f"{a} {operation} {b} = {result}. #### {result}"
+
+
+def generate_problems(split: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw `n` distinct word problems of one split.
+
+    Parameters
+    ----------
+    split : {"train", "test", "test_templates"}
+    n : int
+        Problems wanted; drawn without repeating a text.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `COLUMNS`; `answer` is an integer, `solution` the short worked solution,
+        `trace` the longer reasoning trace that SFT imitates.
+    """
+    wanted = [t for t in templates() if t.held_out == (split == "test_templates")]
+    pool = [
+        (template, a, b)
+        for template in wanted
+        for a, b in number_pairs(template.operation)
+        if split == "test_templates" or is_held_out(template, a, b) == (split == "test")
+    ]
+    rows: dict[str, dict] = {}
+    while len(rows) < n:
+        template, a, b = pool[rng.integers(len(pool))]
+        name, things = NAMES[rng.integers(len(NAMES))], THINGS[rng.integers(len(THINGS))]
+        question = template.text.format(name=name, things=things, a=a, b=b)
+        rows.setdefault(question, _problem(template, a, b, question))
+    frame = pd.DataFrame(list(rows.values()))
+    frame["split"] = split
+    frame["id"] = [f"{split}-{i:05d}" for i in range(n)]
+    return frame[COLUMNS]
+
+
+def _problem(template: Template, a: int, b: int, question: str) -> dict:
+    c = answer(template.operation, a, b)
+    return {
+        "template": template.name,
+        "a": a,
+        "b": b,
+        "operation": template.operation,
+        "question": question,
+        "answer": c,
+        "solution": solution_text(template.operation, a, b, c),
+        "trace": TRACES[template.operation].format(a=a, b=b, c=c),
+    }

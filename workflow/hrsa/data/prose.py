@@ -1,0 +1,174 @@
+"""Topical prose, and the queries that look for it.
+
+A document has three sentences of one topic; each sentence names two concepts by one of their two
+words. A query names three of a document's concepts, each by the document's own word with
+probability `SHARED_WORD` and by its near synonym otherwise. Frames (sentences and questions) marked
+held out never occur in training texts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hrsa.data.lexicon import DAYS, NAMES, TOPICS
+
+SHARED_WORD = 0.4
+SENTENCES = 3
+QUERY_CONCEPTS = 3
+
+TRAINING_FRAMES = (
+    "On {day} {name} talked about the {x} and the {y}.",
+    "The {x} was close to the {y}.",
+    "{name} wrote {number} lines on the {x} without the {y}.",
+    "Nobody saw the {x} before the {y}.",
+    "A {x} may need a {y}.",
+    "{name} asked {number} people for a {x} or a {y}.",
+    "After the {x} came the {y}.",
+    "They say that the {x} explains the {y}.",
+    "{name} compared the {x} with the {y}.",
+    "No {x} is like a {y}.",
+    "The {x} and the {y} were in the news on {day}.",
+    "By {day} the {x} had changed the {y}.",
+    "{name} likes the {x} more than the {y}.",
+    "One {x} for {number} kinds of {y} is enough.",
+    "People know the {x}, few know the {y}.",
+    "Without a {x} there is no {y}, said {name}.",
+)
+HELD_OUT_FRAMES = (
+    "{name} told us how the {x} led to the {y}.",
+    "This {day} a {x} met a {y}.",
+    "It took {number} hours until the {x} fitted the {y}.",
+    "Some prefer the {x}, others choose the {y}.",
+    "The {x} looked new beside the {y}.",
+    "{name} dreamed of a {x} under a {y}.",
+    "Between {x} and {y} lies a long story.",
+    "On {day} the {x} was {number} times the {y}.",
+)
+TRAINING_QUESTIONS = (
+    "Which text is about {x}, {y} and {z}?",
+    "Where do I read about {x}, {y} and {z}?",
+    "Find a note on {x}, {y}, {z}.",
+    "{name} looks for {x} with {y} and {z}.",
+    "Is there news of {x}, {y} and {z}?",
+    "What was said about {x}, {y}, {z}?",
+)
+HELD_OUT_QUESTIONS = (
+    "Show me something on {x}, {y} and {z}.",
+    "Who mentions {x}, {y} and {z}?",
+    "I want the story of {x}, {y} and {z}.",
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A three-sentence text: its topic, and for each concept it names the word it uses."""
+
+    topic: str
+    concepts: tuple[int, ...]
+    forms: tuple[int, ...]
+    text: str
+
+
+def generate_document(rng: np.random.Generator, *, held_out: bool) -> Document:
+    """One document of a random topic, from training's or from the held-out frames."""
+    topic = list(TOPICS)[rng.integers(len(TOPICS))]
+    frames = HELD_OUT_FRAMES if held_out else TRAINING_FRAMES
+    concepts = rng.choice(len(TOPICS[topic]), size=2 * SENTENCES, replace=False)
+    forms = rng.integers(2, size=2 * SENTENCES)
+    words = [TOPICS[topic][c][f] for c, f in zip(concepts, forms, strict=True)]
+    chosen = rng.choice(len(frames), size=SENTENCES, replace=False)
+    sentences = [
+        frames[f].format(x=words[2 * i], y=words[2 * i + 1], **_circumstances(rng))
+        for i, f in enumerate(chosen)
+    ]
+    return Document(topic, tuple(concepts.tolist()), tuple(forms.tolist()), " ".join(sentences))
+
+
+def generate_query(
+    document: Document, rng: np.random.Generator, *, held_out: bool
+) -> tuple[str, tuple[int, ...]]:
+    """A question for a document, and the concepts that it names."""
+    frames = HELD_OUT_QUESTIONS if held_out else TRAINING_QUESTIONS
+    chosen = rng.choice(2 * SENTENCES, size=QUERY_CONCEPTS, replace=False)
+    words = []
+    for i in chosen:
+        form = document.forms[i] if rng.random() < SHARED_WORD else 1 - document.forms[i]
+        words.append(TOPICS[document.topic][document.concepts[i]][form])
+    frame = frames[rng.integers(len(frames))]
+    text = frame.format(x=words[0], y=words[1], z=words[2], **_circumstances(rng))
+    return text, tuple(document.concepts[i] for i in chosen)
+
+
+def generate_prose(n: int, rng: np.random.Generator, *, held_out: bool) -> pd.DataFrame:
+    """`n` different topical texts: columns id, text, label (the topic)."""
+    texts: dict[str, str] = {}
+    while len(texts) < n:
+        document = generate_document(rng, held_out=held_out)
+        texts.setdefault(document.text, document.topic)
+    prefix = "topic" if held_out else "prose"
+    return pd.DataFrame(
+        {
+            "id": [f"{prefix}-{i:05d}" for i in range(n)],
+            "text": list(texts),
+            "label": list(texts.values()),
+        }
+    )
+
+
+def generate_pairs(n: int, rng: np.random.Generator, *, word_share: float = 0.25) -> pd.DataFrame:
+    """Training pairs for contrastive learning: question and text, or two words of one concept.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns query, document, kind ("text" or "word"); frames are training's.
+    """
+    rows = []
+    for _ in range(n):
+        if rng.random() < word_share:
+            topic = list(TOPICS)[rng.integers(len(TOPICS))]
+            words = TOPICS[topic][rng.integers(len(TOPICS[topic]))]
+            first = int(rng.integers(2))
+            rows.append((words[first], words[1 - first], "word"))
+        else:
+            document = generate_document(rng, held_out=False)
+            rows.append((generate_query(document, rng, held_out=False)[0], document.text, "text"))
+    return pd.DataFrame(rows, columns=["query", "document", "kind"])
+
+
+def generate_retrieval(
+    n_documents: int, n_queries: int, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A retrieval test from held-out frames: documents, queries and relevance judgements.
+
+    Every document that names all of a query's concepts is relevant, whatever words it uses.
+    """
+    documents = [generate_document(rng, held_out=True) for _ in range(n_documents)]
+    queries, judgements = [], []
+    for q, target in enumerate(rng.choice(n_documents, size=n_queries, replace=False)):
+        text, concepts = generate_query(documents[target], rng, held_out=True)
+        queries.append((f"query-{q:04d}", text))
+        judgements += [
+            (f"query-{q:04d}", f"document-{d:04d}", 1)
+            for d, document in enumerate(documents)
+            if document.topic == documents[target].topic and set(concepts) <= set(document.concepts)
+        ]
+    return (
+        pd.DataFrame(
+            {
+                "id": [f"document-{d:04d}" for d in range(n_documents)],
+                "text": [document.text for document in documents],
+            }
+        ),
+        pd.DataFrame(queries, columns=["id", "text"]),
+        pd.DataFrame(judgements, columns=["query", "document", "score"]),
+    )
+
+
+def _circumstances(rng: np.random.Generator) -> dict[str, object]:
+    return {
+        "name": NAMES[rng.integers(len(NAMES))],
+        "day": DAYS[rng.integers(len(DAYS))],
+        "number": int(rng.integers(2, 20)),
+    }

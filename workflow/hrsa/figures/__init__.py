@@ -1,0 +1,1 @@
+"""One module per figure family, in one shared style."""

@@ -1,0 +1,136 @@
+"""Training dynamics: how similarity to the reference evolves along contrastive training."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hrsa.figures import style
+from hrsa.figures.frames import (
+    HEADLINES,
+    VARIANT_LABELS,
+    Headline,
+    dataset_phrase,
+    headline_rows,
+    ordered_pairs,
+    prepare_similarity,
+)
+
+_COLUMNS = 3
+
+
+def dynamics_curves(
+    similarity: pd.DataFrame,
+    *,
+    dataset: str | None = None,
+    final_step: int | None = None,
+    stage: str = "embedding",
+) -> Figure:
+    """Draw one panel per metric against the training step, SFT and RLVR beside the seed floor.
+
+    Parameters
+    ----------
+    similarity : DataFrame
+        The similarity table; rows with a step are checkpoints, rows without are final models.
+    dataset : str, optional
+        One data set; the mean over all when left out.
+    final_step : int, optional
+        Step at which the final models stand; one interval after the last checkpoint when left
+        out.
+    stage : str
+        Stage whose pairs are drawn.
+
+    Returns
+    -------
+    Figure
+        Lines are means over the seeds that have checkpoints; open marks at the end are the final
+        models of the other seeds.
+    """
+    title = "How similar do the models stay while both are trained into embedding models?"
+    frame = prepare_similarity(similarity, dataset=dataset)
+    frame = frame[frame["stage"] == stage]
+    steps = sorted(frame["step"].dropna().unique())
+    if not steps:
+        return style.empty_figure(title, f"no checkpoints at the {stage} stage")
+    end = float(final_step) if final_step is not None else _next_step(steps)
+    n_rows = -(-len(HEADLINES) // _COLUMNS)
+    fig = style.new_figure(
+        11.2,
+        2.6 * n_rows,
+        title=title,
+        subtitle="Reference and candidate at the same step of their contrastive training; "
+        f"{dataset_phrase(frame)}. Higher = more alike.",
+        notes="Dashed grey: pairs that differ only in a seed, at the end of training; the band "
+        "is their range. Open marks: final models of seeds without checkpoints. Each panel has its "
+        "own scale.",
+    )
+    axes = fig.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
+    for ax, headline in zip(axes, HEADLINES, strict=False):
+        rows = headline_rows(frame, headline)
+        _title(ax, headline, rows)
+        if rows["step"].notna().any():
+            _draw(ax, rows, end, exact=final_step is not None)
+            ax.set_ylabel(headline.axis)
+        else:
+            style.empty_panel(ax, f"no {headline.metric} rows with a step at the {stage} stage")
+    for ax in axes[len(HEADLINES) :]:
+        ax.remove()
+    return fig
+
+
+def _next_step(steps: list[float]) -> float:
+    gap = steps[-1] - steps[-2] if len(steps) > 1 else max(steps[-1], 1.0)
+    return steps[-1] + gap
+
+
+def _title(ax: Axes, headline: Headline, rows: pd.DataFrame) -> None:
+    """Name the metric, and below it which layers and estimator the panel shows."""
+    details = ["mean over layers" if headline.layer == "mean" else "final layer"]
+    details += sorted({VARIANT_LABELS.get(name, name) for name in rows["variant"] if name})
+    ax.set_title(headline.label, pad=17)
+    ax.annotate(
+        ", ".join(details),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 5),
+        textcoords="offset points",
+        size=style.SMALL_SIZE,
+        color=style.QUIET,
+    )
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, end: float, *, exact: bool) -> None:
+    ends = []
+    floor = rows[(rows["kind"] == "seed") & rows["step"].isna()]
+    if not floor.empty:
+        pairs = floor.groupby("pair")["value"].mean()
+        colour = style.kind_colour("seed")
+        ax.axhspan(pairs.min(), pairs.max(), color=colour, alpha=0.18, lw=0)
+        ax.axhline(pairs.mean(), color=colour, ls="--", lw=1.1)
+        ends.append((end, float(pairs.mean()), "seed floor", colour))
+    for pair, kind in ordered_pairs(rows, ("sft", "rlvr", "control")):
+        line = _trajectory(ax, rows[rows["pair"] == pair], kind, end)
+        if line is not None:
+            ends.append((*line, style.kind_label(kind), style.kind_colour(kind)))
+    checkpoints = sorted(rows["step"].dropna().unique())
+    labels = [*(f"{step:.0f}" for step in checkpoints), f"{end:.0f}" if exact else "end"]
+    ax.set_xticks([*checkpoints, end], labels=labels)
+    ax.set_xlabel("training step")
+    ax.margins(y=0.14)
+    ax.set_ylim(*ax.get_ylim())
+    style.label_line_ends(ax, ends)
+
+
+def _trajectory(ax: Axes, rows: pd.DataFrame, kind: str, end: float) -> tuple[float, float] | None:
+    """Draw the line of one pair; return its last point, or None without checkpoints."""
+    checkpoints = rows[rows["step"].notna()]
+    if checkpoints.empty:
+        return None
+    followed = set(checkpoints["seed"].dropna())
+    final = rows[rows["step"].isna()]
+    same = final["seed"].isin(followed) | final["seed"].isna()
+    line = pd.concat([checkpoints, final[same].assign(step=end)]).groupby("step")["value"].mean()
+    colour, marker = style.kind_colour(kind), style.KIND_MARKERS.get(kind, "o")
+    ax.plot(line.index, line, color=colour, marker=marker)
+    others = final[~same].groupby("seed")["value"].mean()
+    ax.plot([end] * len(others), others, ls="", marker=marker, mfc="white", color=colour)
+    return float(line.index[-1]), float(line.iloc[-1])

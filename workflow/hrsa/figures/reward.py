@@ -1,0 +1,176 @@
+"""Training curves: the reward of RLVR, and the loss of every training."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hrsa.figures import style
+from hrsa.figures.frames import instance_label, prepare
+
+WINDOW = 5  # logged steps of the running mean
+MOST_NAMED = 4  # lines of a panel up to which each is named; above, each model once
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_RECIPE_TITLES = {
+    "pretrain": "pretraining (base)",
+    "sft": "SFT on reasoning traces",
+    "rlvr": "RLVR",
+    "continued": "continued pretraining (control)",
+    "contrastive": "contrastive training (embedding models)",
+}
+
+
+def reward_curve(curves: pd.DataFrame) -> Figure:
+    """Draw the mean reward and the training accuracy of RLVR against its steps, a line per seed.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns model, seed, step, reward, accuracy; one row per logged step. Rows without a
+        reward (other trainings) are left out.
+
+    Returns
+    -------
+    Figure
+    """
+    title = "What reinforcement learning gains: reward and accuracy during RLVR"
+    columns = ("model", "seed", "step", "reward", "accuracy")
+    frame = prepare(curves, columns, "the table of training curves")
+    frame = frame[frame["reward"].notna()]
+    if frame.empty:
+        return style.empty_figure(title, "no training with a reward (recipe rlvr)")
+    fig = style.new_figure(
+        9.6,
+        2.9,
+        title=title,
+        subtitle="Means over the completions sampled at a step. Pale: each logged step. Bold: "
+        f"running mean over {WINDOW} logged steps.",
+    )
+    left, right = fig.subplots(1, 2)
+    _panel(left, frame, "reward", "mean reward")
+    _panel(right, frame, "accuracy", "share of right answers (0 to 1)")
+    left.set_title("reward")
+    right.set_title("accuracy on the training problems, sampled")
+    return fig
+
+
+def loss_curves(curves: pd.DataFrame, *, kinds: Mapping[str, str] | None = None) -> Figure:
+    """Draw the loss of every training against its steps: one panel per recipe, a line per model.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Columns model, recipe, seed, step, loss; one row per logged step.
+    kinds : mapping of model name to kind, optional
+        Gives models of one panel the colours of `base`, `sft`, `rlvr`, …
+
+    Returns
+    -------
+    Figure
+    """
+    title = "Loss of every training"
+    columns = ("model", "recipe", "seed", "step", "loss")
+    frame = prepare(curves, columns, "the table of training curves")
+    frame = frame[frame["loss"].notna()]
+    if frame.empty:
+        return style.empty_figure(title, "no training in this study")
+    found = set(frame["recipe"])
+    recipes = [name for name in _RECIPE_TITLES if name in found]
+    recipes += sorted(found - set(recipes))
+    n_columns = min(len(recipes), 2)
+    n_rows = -(-len(recipes) // n_columns)
+    fig = style.new_figure(
+        5.6 * n_columns,
+        2.5 * n_rows,
+        title=title,
+        subtitle="Each panel has its own scale: losses of different recipes do not compare.",
+        notes="Dashes tell seeds apart."
+        + (
+            " The loss of RLVR is a surrogate that stays near zero by construction and does not "
+            "show progress: read its reward."
+            if "rlvr" in found
+            else ""
+        ),
+    )
+    axes = fig.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax, recipe in zip(axes, recipes, strict=False):
+        rows = frame[frame["recipe"] == recipe]
+        ax.set_title(_RECIPE_TITLES.get(recipe, recipe or "recipe unknown"))
+        _lines(ax, rows, "loss", smooth=False, kinds=kinds or {})
+        ax.set_ylabel("loss (nats)" if recipe != "rlvr" else "surrogate loss")
+    for ax in axes[len(recipes) :]:
+        ax.remove()
+    return fig
+
+
+def _panel(ax: Axes, frame: pd.DataFrame, column: str, label: str) -> None:
+    rows = frame[frame[column].notna()]
+    if rows.empty:
+        style.empty_panel(ax, f"no {column} was logged")
+        return
+    ax.set_ylim(min(0.0, float(rows[column].min())), max(1.0, float(rows[column].max())) * 1.02)
+    ax.set_ylabel(label)
+    _lines(ax, rows.assign(recipe="rlvr"), column, smooth=True)
+
+
+def _lines(
+    ax: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    *,
+    smooth: bool,
+    kinds: Mapping[str, str] | None = None,
+) -> None:
+    """Draw a line per trained model, named at its end; models by colour, seeds by dash."""
+    colours = _model_colours(rows, kinds or {})
+    ends: dict[str, list[tuple[float, float, str, str]]] = {model: [] for model in colours}
+    for model, seed, one in _trainings(rows):
+        colour = colours[model]
+        dash = _DASHES[0 if pd.isna(seed) else int(seed) % len(_DASHES)]
+        values = one[column]
+        if smooth:
+            ax.plot(one["step"], values, color=style.paler(colour, 0.55), lw=0.8, ls=dash)
+            values = values.rolling(WINDOW, min_periods=1, center=True).mean()
+        ax.plot(one["step"], values, color=colour, ls=dash, lw=1.5)
+        label = instance_label(model, seed)
+        ends[model].append((float(one["step"].iloc[-1]), float(values.iloc[-1]), label, colour))
+    ax.set_xlabel("training step")
+    ax.set_ylim(*ax.get_ylim())
+    style.label_line_ends(ax, _named(ends))
+
+
+def _trainings(rows: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
+    """Yield model, seed (NaN for none) and rows by step, of each training, in order."""
+    for model in sorted(set(rows["model"])):
+        of_model = rows[rows["model"] == model].sort_values("step")
+        for seed in np.unique(of_model["seed"]):
+            same = of_model["seed"].isna() if np.isnan(seed) else of_model["seed"] == seed
+            yield model, float(seed), of_model[same]
+
+
+def _model_colours(rows: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Give each model the colour of its kind, or of its recipe when it is alone in the panel."""
+    recipes = dict(zip(rows["model"], rows["recipe"], strict=True))
+    palette = list(style.KIND_COLOURS.values())
+    colours = {}
+    for i, model in enumerate(sorted(recipes)):
+        kind = kinds.get(model)
+        if kind is None and len(recipes) == 1:
+            kind = style.RECIPE_KINDS.get(recipes[model], "base")
+        colours[model] = style.kind_colour(kind) if kind else palette[i % len(palette)]
+    return colours
+
+
+def _named(
+    ends: Mapping[str, list[tuple[float, float, str, str]]],
+) -> list[tuple[float, float, str, str]]:
+    """Name each line, or each model once where a panel has too many lines to name."""
+    lines = [line for model in ends.values() for line in model]
+    if len(lines) <= MOST_NAMED:
+        return lines
+    return [
+        (model[0][0], sum(line[1] for line in model) / len(model), name, model[0][3])
+        for name, model in ends.items()
+    ]

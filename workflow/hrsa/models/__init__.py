@@ -1,0 +1,1 @@
+"""Loading models, and one module per training recipe."""

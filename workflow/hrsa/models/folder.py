@@ -1,0 +1,102 @@
+"""What every recipe leaves behind: weights, tokenizer, record, arguments, training curve."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from hrsa.models.loading import attention_mode, weights_sha256
+
+RECORD, ARGUMENTS, CURVE, CHECKPOINTS = "record.json", "arguments.json", "curve.csv", "checkpoints"
+
+
+def save_model(folder: Path, model: Any, tokenizer: Any) -> None:
+    """Save weights as one safetensors file, with configuration and tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON whose bytes depend on the content only."""
+    path.write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def finish_folder(
+    folder: Path,
+    model: Any,
+    *,
+    recipe: str,
+    seed: int,
+    steps: int,
+    train_tokens: int,
+    arguments: dict,
+    curve: pd.DataFrame,
+    parent: Path | None = None,
+    parent_weights: dict[str, torch.Tensor] | None = None,
+    checkpoint_tokens: dict[int, int] | None = None,
+    note: str = "",
+) -> None:
+    """Write the record of a saved model, its training arguments and its curve.
+
+    The record holds nothing that differs between two equal runs (no times, no absolute paths),
+    since later steps of the study compare it to decide whether they are stale.
+
+    Parameters
+    ----------
+    folder : Path
+        Model folder in which weights and, under `checkpoints/<step>/`, exposed checkpoints lie.
+    model : torch.nn.Module
+        The trained model, for the weight change.
+    parent_weights : dict of Tensor, optional
+        The weights at the start, for the relative change ‖Δθ‖/‖θ‖.
+    checkpoint_tokens : dict, optional
+        Training tokens at each exposed checkpoint.
+    """
+    checkpoints = folder / CHECKPOINTS
+    checkpoints.mkdir(exist_ok=True)
+    write_json(
+        folder / RECORD,
+        {
+            "model": folder.name,
+            "recipe": recipe,
+            "seed": seed,
+            "parent": parent.name if parent else None,
+            "sha256": weights_sha256(folder),
+            "attention": attention_mode(model.config),
+            "steps": steps,
+            "train_tokens": train_tokens,
+            "relative_weight_change": (
+                relative_weight_change(parent_weights, model) if parent_weights else None
+            ),
+            "checkpoints": {
+                str(step): {
+                    "sha256": weights_sha256(checkpoints / str(step)),
+                    "train_tokens": tokens,
+                }
+                for step, tokens in sorted((checkpoint_tokens or {}).items())
+            },
+            "note": note,
+        },
+    )
+    write_json(folder / ARGUMENTS, arguments)
+    curve.to_csv(folder / CURVE, index=False, float_format="%.6g")
+
+
+def backbone_weights(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of the weights without the language-model head's prefix, so that heads may differ."""
+    return {
+        name.removeprefix("model."): value.detach().double().clone()
+        for name, value in model.state_dict().items()
+        if not name.startswith("lm_head")
+    }
+
+
+def relative_weight_change(before: dict[str, torch.Tensor], model: Any) -> float:
+    """‖θ − θ₀‖ / ‖θ₀‖ over the backbone's weights."""
+    after = backbone_weights(model)
+    change = sum(float((after[name] - value).square().sum()) for name, value in before.items())
+    norm = sum(float(value.square().sum()) for value in before.values())
+    return float((change / norm) ** 0.5)

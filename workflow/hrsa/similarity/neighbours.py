@@ -1,0 +1,438 @@
+"""Nearest neighbours by cosine: exact, tiled, with ties, kept per model, layer and row set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hrsa.activations.alignment import row_set
+from hrsa.activations.store import Activations
+from hrsa.errors import UserError
+from hrsa.similarity.arrays import check_matrix
+from hrsa.similarity.cosine_tiles import (
+    TIE_TOLERANCE,
+    TileNeighbours,
+    select_nearest,
+    tiles,
+    unit_rows,
+)
+from hrsa.statistics.blocks import sample_codes
+
+Exclusion = Literal["self", "sample", "type"]
+EXCLUSIONS: tuple[Exclusion, ...] = ("self", "sample", "type")
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest neighbours of each row, nearest first, with all that tie with the last.
+
+    Attributes
+    ----------
+    starts : numpy.ndarray of int64, shape (n_rows + 1,)
+        Where each row's neighbours start in ``index``: lists are as long as their ties make them.
+    index : numpy.ndarray of int32
+        Rows that are neighbours.
+    distance : numpy.ndarray of float32
+        Their distances √(2 − 2cos).
+    n_neighbours : int
+        Every list holds at least as many.
+    n_allowed : numpy.ndarray of int64, shape (n_rows,)
+        Rows that could have been a neighbour of each row.
+    exclude : str
+        Which rows could not: see `nearest_neighbours`.
+    """
+
+    starts: np.ndarray
+    index: np.ndarray
+    distance: np.ndarray
+    n_neighbours: int
+    n_allowed: np.ndarray
+    exclude: str
+
+    @property
+    def row(self) -> np.ndarray:
+        """The row that each entry belongs to."""
+        return np.repeat(np.arange(len(self.n_allowed)), np.diff(self.starts))
+
+
+@dataclass(frozen=True, eq=False)
+class TieCounts:
+    """How each row's neighbourhood of k is made up; arrays of shape (n_rows,).
+
+    Attributes
+    ----------
+    nearer, tied : numpy.ndarray of int64
+        Rows nearer than the k-th, and rows tied with it (the k-th included).
+    share : numpy.ndarray of float64
+        Weight of a tied row: the places that are left, shared equally. 1 where there is no tie.
+    """
+
+    nearer: np.ndarray
+    tied: np.ndarray
+    share: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "TieCounts":
+        """Give the counts of some rows."""
+        return TieCounts(self.nearer[rows], self.tied[rows], self.share[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """Who is among the k nearest; each row's weights sum to k.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, one per entry of the neighbours
+        1 for those nearer than the k-th, equal fractions for those tied with it, 0 beyond.
+    counts : TieCounts
+        The same, counted per row.
+    """
+
+    weight: np.ndarray
+    counts: TieCounts
+
+
+def nearest_neighbours(
+    X: npt.ArrayLike,
+    n_neighbours: int,
+    *,
+    exclude: Exclusion = "self",
+    samples: npt.ArrayLike | None = None,
+    tokens: npt.ArrayLike | None = None,
+) -> Neighbours:
+    """Find the nearest neighbours of each row by cosine (rows are not centred).
+
+    Parameters
+    ----------
+    X : array-like, shape (n_tokens, width)
+        Hidden states.
+    n_neighbours : int
+        At least 1, at most the number of rows allowed.
+    exclude : {"self", "sample", "type"}
+        Rows that are no neighbours of a row: itself; also those of its sample; also those of the
+        same token.
+    samples, tokens : array-like of length n_tokens, or None
+        Sample of each row (needed for "sample"; None: each row its own), token id (for "type").
+
+    Returns
+    -------
+    Neighbours
+
+    Raises
+    ------
+    ValueError
+        For a malformed array, a row of zeros, too few rows, or labels that ``exclude`` needs.
+    """
+    matrix = check_matrix(X, "X")
+    return neighbours_by_exclusion(
+        matrix, n_neighbours, exclude=(exclude,), samples=samples, tokens=tokens
+    )[exclude]
+
+
+def neighbours_by_exclusion(
+    X: np.ndarray,
+    n_neighbours: int,
+    *,
+    exclude: Sequence[Exclusion],
+    samples: npt.ArrayLike | None = None,
+    tokens: npt.ArrayLike | None = None,
+) -> dict[Exclusion, Neighbours]:
+    """Find nearest neighbours under several exclusions from one computation of the cosines.
+
+    Parameters
+    ----------
+    X : numpy.ndarray of float64, shape (n_tokens, width)
+        Finite (see `hrsa.similarity.arrays.check_matrix`).
+    n_neighbours, samples, tokens
+        As for `nearest_neighbours`.
+    exclude : sequence of {"self", "sample", "type"}
+        Exclusions wanted.
+
+    Raises
+    ------
+    ValueError
+        As `nearest_neighbours`.
+    """
+    labels = _exclusion_labels(exclude, len(X), samples, tokens)
+    allowed = _n_allowed(exclude, labels, len(X))
+    for name, counts in allowed.items():
+        _check_n_neighbours(n_neighbours, name, counts)
+    unit = unit_rows(X)
+    single = unit.astype(np.float32)
+    found: dict[Exclusion, list[TileNeighbours]] = {name: [] for name in allowed}
+    for tile in tiles(len(X)):
+        cosines = single[tile] @ single.T
+        cosines[np.arange(len(tile)), tile] = -np.inf
+        # Each exclusion adds to the one before it, so that one tile serves all.
+        for name in allowed:
+            for codes in labels[name] if name != "self" else []:
+                cosines[codes[tile][:, None] == codes] = -np.inf
+            found[name].append(select_nearest(cosines, tile, unit, n_neighbours))
+    return {name: _join(lists, n_neighbours, allowed[name], name) for name, lists in found.items()}
+
+
+def membership(neighbours: Neighbours, k: int) -> Membership:
+    """Weigh each neighbour's membership in the ``k`` nearest, ties shared equally.
+
+    Parameters
+    ----------
+    neighbours : Neighbours
+        Lists of at least ``k``.
+    k : int
+        Size of the neighbourhood.
+
+    Raises
+    ------
+    ValueError
+        When the lists are shorter than ``k``.
+    """
+    if k > neighbours.n_neighbours:
+        raise ValueError(
+            f"k = {k} but only {neighbours.n_neighbours} neighbours of each row are known"
+        )
+    row = neighbours.row
+    n_rows = len(neighbours.n_allowed)
+    distance = neighbours.distance.astype(np.float64)
+    gap = distance[neighbours.starts[:-1] + k - 1][row] - distance
+    nearer = gap > TIE_TOLERANCE
+    tied = np.abs(gap) <= TIE_TOLERANCE
+    n_nearer = np.bincount(row[nearer], minlength=n_rows)
+    n_tied = np.bincount(row[tied], minlength=n_rows)
+    share = (k - n_nearer) / n_tied
+    weight = np.where(nearer, 1.0, np.where(tied, share[row], 0.0))
+    return Membership(weight, TieCounts(n_nearer, n_tied, share))
+
+
+def surplus(ks: Sequence[int]) -> int:
+    """Neighbours to keep so that ``max(ks)`` are left when a fifth of the samples is deleted."""
+    return 2 * max(ks) + 32
+
+
+def compute_neighbours(
+    activations: Activations,
+    path: str | Path,
+    *,
+    ks: Sequence[int] = (5, 10, 50),
+    exclude: Sequence[Exclusion] = ("self", "sample"),
+) -> None:
+    """Compute the neighbours of every layer of a model, over its rows past the first position.
+
+    Parameters
+    ----------
+    activations : Activations
+        An open activation file.
+    path : str or Path
+        HDF5 file to write: attributes ``schema_version``, ``row_set`` (hash of the places),
+        ``n_neighbours`` and the model's and data set's identity; ``/rows`` (row of the activation
+        file); per layer ``/layers/<layer>/<exclude>/{starts, index, distance, n_allowed}``.
+    ks : sequence of int
+        Sizes of neighbourhood that will be asked for; 2 · max + 32 neighbours are kept.
+    exclude : sequence of {"self", "sample", "type"}
+        Exclusions to compute.
+
+    Raises
+    ------
+    UserError
+        When there are too few rows, or a row has no direction.
+    """
+    rows = np.flatnonzero(activations.tokens.position > 0)
+    samples, tokens = activations.sample_of_row[rows], activations.tokens.id[rows]
+    partial = Path(f"{path}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        n_neighbours = _affordable(rows, samples, tokens, ks, exclude)
+        with h5py.File(partial, "w") as file:
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["row_set"] = row_set(activations, rows)
+            file.attrs["n_neighbours"] = n_neighbours
+            for name in ("model", "model_sha256", "dataset", "dataset_sha256"):
+                file.attrs[name] = str(activations.attrs.get(name, ""))
+            file["rows"] = rows
+            for layer in activations.layers:
+                found = neighbours_by_exclusion(
+                    np.asarray(activations.layer(layer)[rows], dtype=np.float64),
+                    n_neighbours,
+                    exclude=exclude,
+                    samples=samples,
+                    tokens=tokens,
+                )
+                for name, neighbours in found.items():
+                    _write(file.create_group(f"layers/{layer:02d}/{name}"), neighbours)
+        partial.replace(path)
+    except ValueError as error:
+        raise UserError(f"no neighbours for {activations.path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class StoredNeighbours:
+    """Neighbours of one model and data set on disk; get one from `open_neighbours`.
+
+    Attributes
+    ----------
+    row_set : str
+        Hash of the places that the rows are (see `hrsa.activations.alignment.row_set`).
+    rows : numpy.ndarray of int64, shape (n_rows,)
+        Rows of the activation file that the neighbours are among.
+    n_neighbours : int
+        Neighbours kept of each row.
+    """
+
+    def __init__(self, path: Path, file: h5py.File):
+        self.path = path
+        self._file = file
+        self.row_set = str(file.attrs["row_set"])
+        self.n_neighbours = int(file.attrs["n_neighbours"])
+        self.rows: np.ndarray = file["rows"][:]
+
+    def __enter__(self) -> "StoredNeighbours":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has(self, layer: int, exclude: Exclusion) -> bool:
+        """Tell whether a layer's neighbours under an exclusion are stored."""
+        return f"layers/{layer:02d}/{exclude}" in self._file
+
+    def load(self, layer: int, exclude: Exclusion) -> Neighbours:
+        """Read the neighbours of one layer under one exclusion.
+
+        Raises
+        ------
+        UserError
+            When they are not stored.
+        """
+        if not self.has(layer, exclude):
+            raise UserError(
+                f"{self.path} holds no neighbours of layer {layer} with exclusion {exclude!r}: "
+                "compute the neighbours of this model again"
+            )
+        group = self._file[f"layers/{layer:02d}/{exclude}"]
+        arrays = {name: group[name][:] for name in ("starts", "index", "distance", "n_allowed")}
+        return Neighbours(**arrays, n_neighbours=self.n_neighbours, exclude=exclude)
+
+
+def open_neighbours(path: str | Path) -> StoredNeighbours:
+    """Open a file of `compute_neighbours`; use it in a ``with`` block.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, cut short, or of another kind or version.
+    """
+    remedy = "Compute the neighbours of this model again"
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path} is no readable file of neighbours ({error}). {remedy}.") from None
+    version = file.attrs.get("schema_version")
+    if version != SCHEMA_VERSION or "rows" not in file:
+        file.close()
+        raise UserError(
+            f"{path} has version {version} of the neighbours' format, this program reads "
+            f"{SCHEMA_VERSION}. {remedy}."
+        )
+    return StoredNeighbours(Path(path), file)
+
+
+def _exclusion_labels(
+    exclude: Sequence[Exclusion],
+    n_rows: int,
+    samples: npt.ArrayLike | None,
+    tokens: npt.ArrayLike | None,
+) -> dict[Exclusion, list[np.ndarray]]:
+    """What each exclusion adds to the one before it in order: labels that must differ."""
+    for name in exclude:
+        if name not in EXCLUSIONS:
+            raise ValueError(f"exclude must be one of {', '.join(EXCLUSIONS)}, got {name!r}")
+    if "sample" in exclude and samples is None:
+        raise ValueError("exclude='sample' needs samples: the sample of each row")
+    if "type" in exclude and tokens is None:
+        raise ValueError("exclude='type' needs tokens: the token id of each row")
+    by_sample = [] if samples is None else [sample_codes(samples, n_rows)]
+    by_row = [sample_codes(None, n_rows)]
+    labels: dict[Exclusion, list[np.ndarray]] = {
+        "self": by_row,
+        "sample": by_sample,
+        "type": by_sample,
+    }
+    if tokens is not None:
+        if np.shape(tokens) != (n_rows,):
+            raise ValueError(
+                f"tokens must name the token of each of the {n_rows} rows, got shape "
+                f"{np.shape(tokens)}"
+            )
+        labels["type"] = [*by_sample, np.asarray(tokens)]
+    return labels
+
+
+def _n_allowed(
+    exclude: Sequence[Exclusion], labels: dict[Exclusion, list[np.ndarray]], n_rows: int
+) -> dict[Exclusion, np.ndarray]:
+    """Rows that may be a neighbour of each row (n_rows,), exclusions in the order of EXCLUSIONS."""
+    allowed: dict[Exclusion, np.ndarray] = {}
+    for name in EXCLUSIONS:
+        if name in exclude:
+            sizes = [_group_sizes(codes) for codes in labels[name]]
+            if len(sizes) == 2:
+                # Rows of the same sample and the same token were counted twice.
+                sizes.append(-_group_sizes(np.column_stack(labels[name])))
+            allowed[name] = n_rows - np.sum(sizes, axis=0)
+    return allowed
+
+
+def _group_sizes(labels: np.ndarray) -> np.ndarray:
+    """Rows that share each row's label."""
+    _, inverse, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+    return counts[inverse.reshape(-1)]
+
+
+def _check_n_neighbours(n_neighbours: int, exclude: str, allowed: np.ndarray) -> None:
+    if n_neighbours < 1:
+        raise ValueError(f"the number of neighbours must be at least 1, got {n_neighbours}")
+    if allowed.min() < n_neighbours:
+        row = int(np.argmin(allowed))
+        raise ValueError(
+            f"{n_neighbours} neighbours are wanted, but with exclusion {exclude!r} only "
+            f"{allowed[row]} of {len(allowed)} rows may be a neighbour of row {row}"
+        )
+
+
+def _affordable(
+    rows: np.ndarray,
+    samples: np.ndarray,
+    tokens: np.ndarray,
+    ks: Sequence[int],
+    exclude: Sequence[Exclusion],
+) -> int:
+    """Give the number of neighbours to keep: the surplus, or what a small set of rows allows."""
+    labels = _exclusion_labels(exclude, len(rows), samples, tokens)
+    allowed = _n_allowed(exclude, labels, len(rows))
+    for name, counts in allowed.items():
+        _check_n_neighbours(max(ks), name, counts)
+    return min(surplus(ks), *(int(counts.min()) for counts in allowed.values()))
+
+
+def _join(
+    lists: list[TileNeighbours], n_neighbours: int, n_allowed: np.ndarray, exclude: str
+) -> Neighbours:
+    lengths = np.concatenate([part.lengths for part in lists])
+    return Neighbours(
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        index=np.concatenate([part.index for part in lists]),
+        distance=np.concatenate([part.distance for part in lists]),
+        n_neighbours=n_neighbours,
+        n_allowed=n_allowed,
+        exclude=exclude,
+    )
+
+
+def _write(group: h5py.Group, neighbours: Neighbours) -> None:
+    for name in ("starts", "index", "distance", "n_allowed"):
+        group[name] = getattr(neighbours, name)

@@ -1,0 +1,1 @@
+"""Intervals, nulls and equivalence tests."""

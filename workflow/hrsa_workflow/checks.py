@@ -1,0 +1,237 @@
+"""Checks of a configuration that a schema cannot say: names that refer to each other, and files.
+
+All of them run before any job, read no weights, and import nothing heavy.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hrsa.errors import UserError
+from hrsa.models.loading import check_model_folder
+from hrsa_workflow.instances import (
+    LANGUAGE_MODEL_RECIPES,
+    METRICS,
+    build_instances,
+    checkpoint_steps,
+    datasets_for,
+    expand_pairs,
+    model_settings,
+    parse_reference,
+    resolve,
+)
+from hrsa_workflow.sources import source_path
+
+DATASET_SUFFIXES = (".parquet", ".csv", ".jsonl", ".txt")
+RESERVED_MODELS = ("bm25",)
+
+
+def check_references(config: dict[str, Any]) -> None:
+    """Check every name that refers to another entry.
+
+    Raises
+    ------
+    UserError
+        The key, what it names, and what is allowed.
+    """
+    _check_models(config)
+    _check_parents(config)
+    build_instances(config)
+    _check_checkpoints(config)
+    _check_pairs(config)
+    _check_metrics(config)
+    for entry in config["benchmarks"]["models"]:
+        _resolve_any_seed(config, entry, "benchmarks.models")
+
+
+def check_sources(config: dict[str, Any], root: Path) -> None:
+    """Check that the files which ``path:`` entries name are there and can be used.
+
+    Raises
+    ------
+    UserError
+        The key and what is wrong with its file.
+    """
+    for name, model in config["models"].items():
+        if "path" in model:
+            _check_model_path(f"models.{name}.path", model["path"], root)
+    for name, dataset in config["datasets"].items():
+        if "path" in dataset:
+            _check_dataset_path(f"datasets.{name}.path", dataset["path"], root)
+
+
+def _check_models(config: dict[str, Any]) -> None:
+    for name, model in config["models"].items():
+        if name in RESERVED_MODELS:
+            raise UserError(
+                f"`models.{name}`: the name `{name}` stands for the word-matching baseline in "
+                "`benchmarks`. Rename the model."
+            )
+        sources = [key for key in ("recipe", "hub", "path") if key in model]
+        if len(sources) > 1:
+            raise UserError(
+                f"`models.{name}` gives {' and '.join(f'`{key}`' for key in sources)}; a model "
+                "comes from one of them. Remove the others."
+            )
+
+
+def _check_parents(config: dict[str, Any]) -> None:
+    models = config["models"]
+    for name, model in models.items():
+        key = f"models.{name}.parent"
+        if "parent" not in model:
+            continue
+        parent, _, step = parse_reference(model["parent"])
+        if step is not None:
+            raise UserError(
+                f"`{key}` is `{model['parent']}`; training starts from a finished model, not "
+                f"from a checkpoint. Remove `@{step}`."
+            )
+        if parent in models and model["recipe"] not in ("reading", "contrastive"):
+            recipe = models[parent].get("recipe", "pretrain")
+            if recipe not in LANGUAGE_MODEL_RECIPES:
+                raise UserError(
+                    f"`{key}` is `{model['parent']}`, a model of recipe {recipe}, which writes no "
+                    f"text; recipe {model['recipe']} goes on from a language model "
+                    f"({', '.join(LANGUAGE_MODEL_RECIPES)}, hub or path)."
+                )
+    for name in models:
+        _check_cycle(models, name)
+    for name, model in models.items():
+        if model.get("recipe") == "continued":
+            match = model_settings(config, model)["match"]
+            matched = parse_reference(match)[0]
+            _resolve_any_seed(config, match, f"models.{name}.match")
+            if models[matched].get("recipe") != "sft":
+                sft = [other for other in models if models[other].get("recipe") == "sft"]
+                raise UserError(
+                    f"`match` of `models.{name}` is `{match}`; a control matches the steps and "
+                    f"tokens of a model of recipe sft; allowed: {', '.join(sft) or 'none here'}."
+                )
+
+
+def _check_cycle(models: dict[str, Any], start: str) -> None:
+    chain = [start]
+    while "parent" in models.get(chain[-1], {}):
+        parent = parse_reference(models[chain[-1]]["parent"])[0]
+        if parent in chain:
+            loop = " -> ".join([*chain[chain.index(parent) :], parent])
+            raise UserError(
+                f"`models.{parent}.parent`: the parents go in a circle ({loop}), so none of these "
+                "models can be trained first. Give one of them another parent or none."
+            )
+        chain.append(parent)
+
+
+def _check_checkpoints(config: dict[str, Any]) -> None:
+    for name, model in config["models"].items():
+        if "checkpoints" not in model:
+            continue
+        key = f"models.{name}.checkpoints"
+        seeds, asked = model.get("seeds", []), model["checkpoints"].get("seeds", [])
+        if unknown := [seed for seed in asked if seed not in seeds]:
+            raise UserError(
+                f"`{key}.seeds` names seed {unknown[0]}; allowed: "
+                f"{', '.join(map(str, seeds)) or 'none, as the model lists no seeds'}."
+            )
+        steps, last = model["checkpoints"]["steps"], model_settings(config, model)["steps"]
+        if late := [step for step in steps if step >= last]:
+            raise UserError(
+                f"`{key}.steps` names step {late[0]}, but training ends at step {last}; "
+                f"allowed: 1 to {last - 1}."
+            )
+
+
+def _check_pairs(config: dict[str, Any]) -> None:
+    names: set[str] = set()
+    for pair in config["pairs"]:
+        if pair["name"] in names:
+            raise UserError(
+                f"`pairs` has two entries named `{pair['name']}`; their results would share one "
+                "file. Rename one."
+            )
+        names.add(pair["name"])
+        if pair["reference"] == pair["candidate"] and not pair["checkpoints"]:
+            raise UserError(
+                f"`pairs.{pair['name']}` compares `{pair['reference']}` with itself. "
+                "Name another model or seed."
+            )
+        if pair["checkpoints"]:
+            _check_pair_checkpoints(config, pair)
+    expand_pairs(config)
+
+
+def _check_pair_checkpoints(config: dict[str, Any], pair: dict[str, Any]) -> None:
+    key = f"pairs.{pair['name']}.candidate"
+    name, _, step = parse_reference(pair["candidate"])
+    _resolve_any_seed(config, pair["candidate"], key)
+    model = config["models"][name]
+    if step is not None or not any(
+        checkpoint_steps(model, seed) for seed in model.get("seeds") or [None]
+    ):
+        raise UserError(
+            f"`pairs.{pair['name']}.checkpoints` is true, but `{pair['candidate']}` keeps no "
+            f"checkpoints. Set `models.{name}.checkpoints`, or remove the key from the pair."
+        )
+
+
+def _check_metrics(config: dict[str, Any]) -> None:
+    datasets = config["datasets"]
+    for metric in METRICS:
+        if metric in config["metrics"] and not datasets_for(config, metric):
+            raise UserError(
+                f"`metrics.{metric}` is asked for, but every data set leaves it out of its "
+                f"`metrics`. Add `{metric}` to one of them, or remove it from `metrics`."
+            )
+    probe = config["metrics"].get("probe")
+    if probe is None:
+        return
+    if probe["dataset"] not in datasets:
+        nearest = difflib.get_close_matches(probe["dataset"], datasets, n=1, cutoff=0.5)
+        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+        raise UserError(
+            f"`metrics.probe.dataset` is `{probe['dataset']}`, which is not among `datasets`; "
+            f"allowed: {', '.join(datasets)}.{hint}"
+        )
+
+
+def _resolve_any_seed(config: dict[str, Any], text: str, key: str) -> None:
+    """Check a name that may stand for all seeds of a model."""
+    name, seed, _ = parse_reference(text)
+    seeds: Iterable[int] = config["models"].get(name, {}).get("seeds", [])
+    resolve(config, text, key=key, seed=seed if seed is not None else next(iter(seeds), None))
+
+
+def _check_model_path(key: str, text: str, root: Path) -> None:
+    path = source_path(text, root, key=key)
+    try:
+        check_model_folder(path)
+    except UserError as error:
+        raise UserError(f"`{key}` is `{text}`. {error}") from None
+
+
+def _check_dataset_path(key: str, text: str, root: Path) -> None:
+    path = source_path(text, root, key=key)
+    if path.suffix not in DATASET_SUFFIXES:
+        raise UserError(
+            f"`{key}` is `{text}`; allowed are files that end in {', '.join(DATASET_SUFFIXES)}."
+        )
+    if not path.is_file():
+        raise UserError(f"`{key}` is `{text}`, but there is no such file. Correct the path.")
+    if _is_empty(path):
+        raise UserError(
+            f"`{key}` is `{text}`, a data set without a single text. Give a file with at least one."
+        )
+
+
+def _is_empty(path: Path) -> bool:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as parquet
+
+        return parquet.read_metadata(path).num_rows == 0
+    with path.open(encoding="utf-8") as stream:
+        lines = (line for line in stream if line.strip() and line.strip() not in ("[]", "{}"))
+        if path.suffix == ".csv":
+            next(lines, None)
+        return next(lines, None) is None

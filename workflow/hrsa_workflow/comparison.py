@@ -1,0 +1,99 @@
+"""One metric on one pair: all its seeds, checkpoints and data sets in one job."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pandas as pd
+
+from hrsa.activations.alignment import PairedRows, paired_rows
+from hrsa.activations.store import Activations, open_activations
+from hrsa.similarity.results import LayerComparison, label_rows
+from hrsa_workflow.status import Failure, subject_failure, write_status
+from hrsa_workflow.tables import SIMILARITY, typed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Two open activation files on one data set, their common rows, and their place in the job."""
+
+    reference: Activations
+    candidate: Activations
+    rows: PairedRows
+    index: int
+    dataset: str
+
+
+def compare_pair(
+    measure: Callable[[Subject], LayerComparison],
+    *,
+    metric: str,
+    pair: Mapping[str, Any],
+    datasets: Sequence[str],
+    reference: Sequence[str],
+    candidate: Sequence[str],
+    output: Any,
+) -> None:
+    """Measure every comparison of a pair on every data set and write the results.
+
+    Parameters
+    ----------
+    measure
+        The metric, given a subject.
+    metric
+        Its name, for reasons of failure.
+    pair
+        name, kind, stage and comparisons (reference, candidate, seed, step).
+    datasets
+        Names of the data sets.
+    reference, candidate
+        Activation files, comparison by comparison, within one by data set.
+    output
+        Paths `table` (rows of the similarity table), `arrays` (matrices) and `status`.
+    """
+    failures: list[Failure] = []
+    tables: list[pd.DataFrame] = []
+    subjects = [(entry, dataset) for entry in pair["comparisons"] for dataset in datasets]
+    _verify({*reference, *candidate})
+    with h5py.File(output.arrays, "w") as arrays:
+        for index, (entry, dataset) in enumerate(subjects):
+            name = f"{metric} of pair {pair['name']} ({entry['reference']} and {entry['candidate']}"
+            with (
+                subject_failure(failures, f"{name}, data set {dataset})"),
+                open_activations(reference[index]) as left,
+                open_activations(candidate[index]) as right,
+            ):
+                subject = Subject(left, right, paired_rows(left, right), index, dataset)
+                result = measure(subject)
+                tables.append(_labelled(result.table, pair, entry, dataset))
+                group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
+                for array, values in sorted(result.arrays.items()):
+                    arrays.create_dataset(f"{group}/{array}", data=values)
+    typed(tables, SIMILARITY).to_parquet(output.table, index=False)
+    write_status(Path(output.status), failures)
+
+
+def _verify(paths: Iterable[str]) -> None:
+    """Check each file against its checksums, once in a job."""
+    for path in sorted(paths):
+        with open_activations(path) as activations:
+            activations.verify()
+
+
+def _labelled(
+    table: pd.DataFrame, pair: Mapping[str, Any], entry: Mapping[str, Any], dataset: str
+) -> pd.DataFrame:
+    reference, candidate = (entry[side].partition("@")[0] for side in ("reference", "candidate"))
+    return label_rows(
+        table,
+        pair=pair["name"],
+        kind=pair["kind"],
+        stage=pair["stage"],
+        reference=reference,
+        candidate=candidate,
+        seed=entry["seed"],
+        step=entry["step"],
+        dataset=dataset,
+    )

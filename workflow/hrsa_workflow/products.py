@@ -1,0 +1,202 @@
+"""What a study leaves for people: its figures and tables, and what each is made from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrsa_workflow.instances import model_settings
+from hrsa_workflow.study import RECIPES, Study
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure: the stem of its files, its title, what the study needs for it, its caption."""
+
+    name: str
+    title: str
+    needs: str
+    caption: str = ""
+
+
+# In the order in which the report shows them.
+FIGURES = (
+    FigureEntry("accuracy", "What the language models can do", "language models"),
+    FigureEntry("reward", "How reinforcement learning went", "rlvr"),
+    FigureEntry("losses", "Training losses", "training"),
+    FigureEntry("correlation_heatmaps", "Dimension-wise correlation", "correlation", "heatmaps"),
+    FigureEntry("procrustes", "Orthogonal Procrustes", "procrustes"),
+    FigureEntry("cka_heatmaps", "Linear CKA", "cka", "heatmaps"),
+    FigureEntry("knn", "Nearest neighbours", "knn"),
+    FigureEntry("probe", "Cross-model linear probe", "probe"),
+    FigureEntry("dynamics", "Similarity during contrastive training", "checkpoints"),
+    FigureEntry("benchmarks", "Benchmarks", "benchmarks"),
+)
+
+
+def figures(study: Study) -> list[FigureEntry]:
+    """Figures that a study has something to draw for."""
+    present = set(study.metrics)
+    for needed, found in {
+        "language models": study.language_models,
+        "rlvr": study.named("rlvr"),
+        "training": study.named(*RECIPES),
+        "checkpoints": [pair for pair in study.pairs.values() if pair.has_steps],
+        "benchmarks": study.evaluated,
+    }.items():
+        if found:
+            present.add(needed)
+    return [figure for figure in FIGURES if figure.needs in present]
+
+
+def figure_files(study: Study, suffixes: Iterable[str] = ("png", "pdf")) -> list[str]:
+    """Files of all figures, in the report's order."""
+    return [
+        f"{study.folder}/figures/{figure.name}.{suffix}"
+        for figure in figures(study)
+        for suffix in suffixes
+    ]
+
+
+def figure_titles(study: Study) -> list[dict[str, str]]:
+    """Name, title and caption file of each figure, in the report's order."""
+    return [
+        {"name": figure.name, "title": figure.title, "caption": figure.caption or figure.name}
+        for figure in figures(study)
+    ]
+
+
+def caption_files(study: Study) -> list[str]:
+    """Caption files of all figures."""
+    names = {figure.caption or figure.name for figure in figures(study)}
+    return [f"workflow/report/{name}.rst" for name in sorted(names)]
+
+
+def template_files() -> list[str]:
+    """Files that the page is made with."""
+    return sorted(str(file) for file in Path("workflow/hrsa/reporting/templates").glob("*.*"))
+
+
+def heatmap_kinds(study: Study) -> list[str]:
+    """Kinds of pairs that heat maps have a column for: SFT beside RLVR, where there is either."""
+    found = {pair.kind for pair in study.pairs.values()}
+    return ["sft", "rlvr"] if found & {"sft", "rlvr"} else sorted(found)
+
+
+def curve_kinds(study: Study) -> list[str]:
+    """Kinds of pairs that get a line of their own; seed pairs are the band behind them."""
+    order = ("sft", "rlvr", "control", "contrastive", "other")
+    found = {pair.kind for pair in study.pairs.values()}
+    return [kind for kind in order if kind in found]
+
+
+def neighbour_variant(study: Study) -> str:
+    """The neighbours that the figure shows: from other samples, where they were looked for."""
+    excluded = study.metric_settings("neighbours").get("exclude", ["sample"])
+    return "sample" if "sample" in excluded else excluded[0]
+
+
+def final_comparisons(study: Study) -> dict[str, str]:
+    """Group of the matrices of each pair's first comparison at the end of training."""
+    chosen = {}
+    for name, pair in study.pairs.items():
+        final = [one for one in pair.comparisons if one.step is None] or list(pair.comparisons)
+        chosen[name] = f"{final[0].reference}~{final[0].candidate}"
+    return chosen
+
+
+def final_step(study: Study) -> int | None:
+    """Step at which contrastive training ends, where all models agree on it."""
+    steps = {study.instances[name].settings["steps"] for name in study.named("contrastive")}
+    return steps.pop() if len(steps) == 1 else None
+
+
+def results_of(study: Study, metrics: Iterable[str], suffix: str = "parquet") -> list[str]:
+    """Result files of metrics, for every pair."""
+    return [
+        f"{study.folder}/similarity/{metric}/{pair}.{suffix}"
+        for metric in metrics
+        if metric in study.metrics
+        for pair in study.pairs
+    ]
+
+
+def statuses(study: Study) -> list[str]:
+    """Status records of every metric and evaluation."""
+    compared = results_of(study, study.metrics, "json")
+    return compared + [f"{study.folder}/benchmarks/{name}.json" for name in study.evaluated]
+
+
+def tables(study: Study) -> dict[str, list[str]]:
+    """The tables of a study, each with the files of the jobs that it joins."""
+    found = {
+        "similarity": results_of(study, study.metrics),
+        "benchmarks": [f"{study.folder}/benchmarks/{name}.parquet" for name in study.evaluated],
+        "accuracy": [f"{study.folder}/accuracy/{name}.parquet" for name in study.language_models],
+        "dose": [f"{study.folder}/dose/{name}.parquet" for name in study.language_models]
+        + [study.record(name) for name in study.named("contrastive")],
+    }
+    return {name: parts for name, parts in found.items() if parts}
+
+
+def table_files(study: Study, suffixes: Iterable[str] = ("csv", "parquet")) -> dict[str, str]:
+    """Files of the tables, by names such as ``similarity_csv``."""
+    return {
+        f"{name}_{suffix}": f"{study.folder}/tables/{name}.{suffix}"
+        for name in tables(study)
+        for suffix in suffixes
+    }
+
+
+def is_smoke(study: Study) -> bool:
+    """Whether sizes are cut so far that the numbers mean nothing, which every figure then says."""
+    return study.config["scale"] == "smoke"
+
+
+def rerun_command(study: Study, files: Iterable[Path]) -> str:
+    """The commands that make the study again."""
+    # A file elsewhere is told by its name alone: the page may be passed on to others.
+    named = [file.name if file.is_absolute() else str(file) for file in files]
+    options = "" if named == ["config.yaml"] else f" --configfile {' '.join(named)}"
+    return f"snakemake{options}" + (" --config scale=smoke" if is_smoke(study) else "")
+
+
+def model_kinds(study: Study) -> dict[str, str]:
+    """Kind of each model for its colour: what reasoning training lies behind it, if any."""
+    kinds = {"sft": "sft", "rlvr": "rlvr", "continued": "control", "pretrain": "base"}
+    found = {}
+    for name, instance in study.instances.items():
+        here: str | None = name
+        while here and study.instances[here].source not in kinds:
+            here = study.instances[here].parent
+        if here:
+            found[instance.model] = kinds[study.instances[here].source]
+    return found
+
+
+def outside_records(study: Study) -> list[str]:
+    """Records of models that were not trained here: they may say something of their weights."""
+    return [study.record(name) for name in study.named("hub", "path", "reading")]
+
+
+def facts(study: Study) -> dict[str, Any]:
+    """What the report says of the study as a whole."""
+    config = study.config
+    pretrained = [config["models"][study.instances[name].model] for name in study.named("pretrain")]
+    return {
+        "name": config["study"],
+        "scale": config["scale"],
+        "models": {name: _without_folders(model) for name, model in config["models"].items()},
+        "pairs": config["pairs"],
+        "datasets": {name: _without_folders(data) for name, data in config["datasets"].items()},
+        "benchmarks": config["benchmarks"]["tasks"],
+        "wrong_share": model_settings(config, pretrained[0])["wrong_share"] if pretrained else None,
+    }
+
+
+def _without_folders(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where on this machine a model or a data set lies."""
+    shown = dict(entry)
+    if "path" in entry:
+        shown["path"] = Path(entry["path"]).name
+    return shown

@@ -1,0 +1,57 @@
+"""Status records: which comparisons or evaluations of a job failed, and why.
+
+A job whose own subject fails (a pair that cannot be aligned, a task without data) writes the reason
+here and ends well, so that everything else is still made; the last step then fails with the list.
+"""
+
+import json
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hrsa.errors import UserError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One subject that failed: what it is, in words, and the reason."""
+
+    subject: str
+    reason: str
+
+
+@contextmanager
+def subject_failure(failures: list[Failure], subject: str) -> Iterator[None]:
+    """Turn an error of one subject into an entry of `failures`.
+
+    Only errors about the subject are caught: `UserError`, and `ValueError` for arrays that a
+    metric cannot take. A full disk, missing memory or a fault in the code fail the job as usual.
+    """
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        traceback.print_exc()
+        failures.append(Failure(subject, " ".join(str(error).split())))
+
+
+def write_status(path: Path, failures: Iterable[Failure]) -> None:
+    """Write the failures of a job; an empty list says that all went well."""
+    content = {"failures": [asdict(failure) for failure in failures]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_failures(paths: Iterable[Path | str]) -> list[Failure]:
+    """Read the failures of several jobs, in the order of the paths."""
+    failures = []
+    for path in paths:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        failures += [Failure(**entry) for entry in content["failures"]]
+    return failures
+
+
+def failed(path: Path) -> bool:
+    """Whether a status record exists and lists a failure."""
+    return path.exists() and bool(read_failures([path]))

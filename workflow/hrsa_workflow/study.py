@@ -1,0 +1,266 @@
+"""A study as the rules see it: its folder, its instances, and which files belong together."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hrsa_workflow.instances import (
+    METRICS,
+    build_instances,
+    datasets_for,
+    expand_pairs,
+    model_settings,
+    parse_reference,
+    resolve,
+)
+from hrsa_workflow.sources import fingerprint, source_path
+from hrsa_workflow.strict_yaml import canonical
+
+RECIPES = ("pretrain", "sft", "rlvr", "continued", "contrastive")
+# Which of the corpus's sizes each of its files depends on (every file has a stream of its own).
+CORPUS_SIZES = {
+    "problems": ("problems", "test_problems"),
+    "prose": ("prose",),
+    "questions": ("questions",),
+    "pairs": ("pairs",),
+    "topics": ("topics",),
+    "retrieval-documents": ("retrieval",),
+    "retrieval-queries": ("retrieval",),
+    "retrieval-qrels": ("retrieval",),
+}
+RECIPE_CORPUS = {
+    "pretrain": ("problems", "prose", "questions"),
+    "sft": ("problems",),
+    "rlvr": ("problems",),
+    "continued": ("problems", "prose", "questions"),
+    "contrastive": ("pairs",),
+}
+TASK_CORPUS = {
+    "TopicClassification": ("topics",),
+    "TopicRetrieval": ("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
+}
+MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
+
+
+class Study:
+    """A validated configuration with the questions that rules ask of it.
+
+    Parameters
+    ----------
+    config
+        A complete configuration (see `load_config`).
+    code
+        Gives the code version of a script, by its file name.
+    root
+        Folder that relative paths in the configuration start from.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], *, code: Callable[[str], str], root: Path = Path()
+    ) -> None:
+        self.config = config
+        self.code = code
+        self.root = root
+        self.instances = build_instances(config)
+        self.pairs = expand_pairs(config)
+
+    # -- places ----------------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> str:
+        """Folder of the results."""
+        suffix = "-smoke" if self.config["scale"] == "smoke" else ""
+        return f"results/{self.config['study']}{suffix}"
+
+    def corpus_files(self, names: Iterable[str]) -> list[str]:
+        """Files of the corpus."""
+        return [f"{self.folder}/datasets/corpus/{name}.parquet" for name in names]
+
+    def record(self, instance: str) -> str:
+        """The record of an instance."""
+        return f"{self.folder}/models/{instance}/record.json"
+
+    # -- what there is ---------------------------------------------------------------------------
+
+    def named(self, *sources: str) -> list[str]:
+        """Instances that come from one of these sources (recipes, hub, path)."""
+        return [name for name, one in self.instances.items() if one.source in sources]
+
+    @property
+    def language_models(self) -> list[str]:
+        """Instances that recipes of this study trained to write text."""
+        return [name for name, one in self.instances.items() if one.is_language_model]
+
+    @cached_property
+    def schedules(self) -> dict[tuple[int, ...], list[str]]:
+        """Instances by the steps of their checkpoints (none for most)."""
+        found: dict[tuple[int, ...], list[str]] = {}
+        for name, instance in self.instances.items():
+            found.setdefault(instance.checkpoints, []).append(name)
+        return found
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets."""
+        return list(self.config["datasets"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that this study computes."""
+        return [name for name in METRICS if name in self.config["metrics"]]
+
+    def metric_settings(self, name: str) -> dict[str, Any]:
+        """Parameters of a metric; none where it is not computed."""
+        return self.config["metrics"].get(name, {})
+
+    def datasets_for(self, metric: str) -> list[str]:
+        """Names of the data sets that a metric is computed on."""
+        return datasets_for(self.config, metric) if metric in self.metrics else []
+
+    @property
+    def task_corpus(self) -> list[str]:
+        """Files of the corpus that the benchmarks read."""
+        return [file for task in self.config["benchmarks"]["tasks"] for file in TASK_CORPUS[task]]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Instances that are benchmarked, and bm25 where it is asked for."""
+        benchmarks = self.config["benchmarks"]
+        if not benchmarks["tasks"]:
+            return []
+        names: list[str] = []
+        for entry in benchmarks["models"]:
+            model, seed, _ = parse_reference(entry)
+            seeds = (
+                [seed] if seed is not None else self.config["models"][model].get("seeds", [None])
+            )
+            names += [resolve(self.config, entry, key="benchmarks.models", seed=s) for s in seeds]
+        names += ["bm25"] if benchmarks["bm25"] else []
+        return list(dict.fromkeys(names))
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def compared(self, pair: str, metric: str) -> dict[str, list[str]]:
+        """Activations of both sides of a pair, comparison by comparison, in one by data set."""
+        return self._sides(pair, "activations", self.datasets_for(metric))
+
+    def neighbours(self, pair: str) -> dict[str, list[str]]:
+        """Nearest neighbours of both sides of a pair, in the order of `compared`."""
+        files = self._sides(pair, "similarity/neighbours", self.datasets_for("knn"))
+        return {f"neighbours_{side}": paths for side, paths in files.items()}
+
+    def _sides(self, pair: str, stem: str, datasets: Iterable[str]) -> dict[str, list[str]]:
+        return {
+            side: [
+                f"{self.folder}/{stem}/{getattr(comparison, side)}/{dataset}.h5"
+                for comparison in self.pairs[pair].comparisons
+                for dataset in datasets
+            ]
+            for side in ("reference", "candidate")
+        }
+
+    def source_files(self, instance: str) -> list[str]:
+        """Files that an instance from outside is made from."""
+        if self.instances[instance].source == "hub":
+            return [f"{self.hub_folder(instance)}/retrieved.json"]
+        path = self._path("models", self.instances[instance].model)
+        if path.is_file():
+            return [str(path)]
+        return sorted(str(file) for glob in MODEL_FILES for file in path.glob(glob))
+
+    def hub_folder(self, instance: str) -> str:
+        """Where the download of a hub model lies, shared by all studies."""
+        model = self.config["models"][self.instances[instance].model]
+        return f"resources/models/{model['hub'].replace('/', '--')}/{model['revision']}"
+
+    @property
+    def hub_sources(self) -> dict[str, dict[str, str]]:
+        """Repository and revision behind each folder of downloads."""
+        return {
+            self.hub_folder(name): {
+                key: self.config["models"][self.instances[name].model][key]
+                for key in ("hub", "revision")
+            }
+            for name in self.named("hub")
+        }
+
+    def dataset_files(self, dataset: str) -> list[str]:
+        """Files that a data set is made from: of the corpus, or the one that its path names."""
+        entry = self.config["datasets"][dataset]
+        if "generator" in entry:
+            return self.corpus_files([entry["generator"]])
+        return [str(self._path("datasets", dataset))] if "path" in entry else []
+
+    def _path(self, section: str, name: str) -> Path:
+        text = self.config[section][name]["path"]
+        return source_path(text, self.root, key=f"{section}.{name}.path")
+
+    # -- parameters ------------------------------------------------------------------------------
+
+    def training_settings(self, instance: str) -> dict[str, Any]:
+        """A recipe's settings for one instance, the steps of its checkpoints included."""
+        one = self.instances[instance]
+        checkpoints = {"checkpoints": list(one.checkpoints)}
+        if one.source != "continued":
+            return canonical(one.settings | checkpoints)
+        models = self.config["models"]
+        matched = models[parse_reference(one.settings["match"])[0]]
+        settings = {
+            "match": model_settings(self.config, matched) | checkpoints,
+            "pretrain": self._pretraining(instance),
+        }
+        return canonical(settings)
+
+    def _pretraining(self, instance: str) -> dict[str, Any]:
+        """Settings of the pretraining that an instance descends from."""
+        here: str | None = instance
+        while here is not None and self.instances[here].source != "pretrain":
+            here = self.instances[here].parent
+        return self.instances[here].settings if here else self.config["recipes"]["pretrain"]
+
+    def corpus_part(self, names: Iterable[str]) -> dict[str, Any]:
+        """What decides the content of some of the corpus's files."""
+        sizes = {key for name in names for key in CORPUS_SIZES[name]}
+        return canonical(
+            {
+                "seed": self.config["seed"],
+                "sizes": {key: self.config["corpus"][key] for key in sizes},
+                "code": self.code("corpus.py"),
+            }
+        )
+
+    def dataset_part(self, dataset: str) -> dict[str, Any]:
+        """What decides the content of a data set."""
+        entry = dict(self.config["datasets"][dataset])
+        entry.pop("metrics", None)
+        part = {"seed": self.config["seed"], "settings": entry, "code": self.code("dataset.py")}
+        if "generator" in entry:
+            part["corpus"] = self.corpus_part([entry["generator"]])
+        elif "path" in entry:
+            part["sha256"] = fingerprint(self.dataset_files(dataset))
+        return canonical(part)
+
+    def dataset_parts(self) -> dict[str, Any]:
+        """What decides the content of every data set."""
+        return {name: self.dataset_part(name) for name in self.datasets}
+
+    def pair_settings(self, pair: str) -> dict[str, Any]:
+        """A pair with its comparisons, as plain values."""
+        return canonical(asdict(self.pairs[pair]))
+
+    def labels(self, instance: str) -> dict[str, Any]:
+        """Columns that name an instance in the tables."""
+        if instance == "bm25":
+            return {"model": "bm25", "recipe": "bm25", "seed": None, "step": None}
+        one = self.instances[instance]
+        return {"model": one.model, "recipe": one.source, "seed": one.seed, "step": None}
+
+    def model_source(self, instance: str) -> dict[str, Any]:
+        """Where an instance from outside comes from, and the hash of its files if they are here."""
+        one = self.instances[instance]
+        settings = dict(one.settings)
+        if one.source == "path":
+            settings["sha256"] = fingerprint(self.source_files(instance))
+        return canonical(settings)

@@ -1,0 +1,108 @@
+"""Columns and types of the tidy tables, so that an empty one is typed like a full one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# pandas' names of the types; Any, since its stubs know them only as literals.
+TEXT: Any = "string"
+NUMBER: Any = "float64"
+WHOLE: Any = "Int64"
+
+SIMILARITY = {
+    **dict.fromkeys(("pair", "kind", "stage", "reference", "candidate"), TEXT),
+    **dict.fromkeys(("seed", "step"), WHOLE),
+    **dict.fromkeys(("dataset", "metric", "statistic", "view", "variant"), TEXT),
+    **dict.fromkeys(("k", "layer_reference", "layer_candidate"), WHOLE),
+    **dict.fromkeys(("value", "se", "ci_low", "ci_high"), NUMBER),
+    "interval_method": TEXT,
+    **dict.fromkeys(("chance", "p"), NUMBER),
+    "holm_family": TEXT,
+    **dict.fromkeys(("p_holm", "floor"), NUMBER),
+    **dict.fromkeys(("n_tokens", "n_samples"), WHOLE),
+    "note": TEXT,
+}
+BENCHMARKS = {
+    **dict.fromkeys(("model", "recipe"), TEXT),
+    **dict.fromkeys(("seed", "step"), WHOLE),
+    **dict.fromkeys(("suite", "task", "type", "metric"), TEXT),
+    **dict.fromkeys(("value", "ci_low", "ci_high"), NUMBER),
+    "n_items": WHOLE,
+    "note": TEXT,
+}
+ACCURACY = {
+    **dict.fromkeys(("model", "recipe"), TEXT),
+    **dict.fromkeys(("seed", "step"), WHOLE),
+    **dict.fromkeys(("split", "decoding"), TEXT),
+    **dict.fromkeys(("accuracy", "ci_low", "ci_high"), NUMBER),
+    "n": WHOLE,
+}
+DOSE = {
+    "model": TEXT,
+    **dict.fromkeys(("seed", "step"), WHOLE),
+    "parent": TEXT,
+    **dict.fromkeys(("relative_weight_change", "kl_to_parent"), NUMBER),
+    **dict.fromkeys(("n_tokens", "train_tokens"), WHOLE),
+}
+
+
+def typed(tables: Sequence[pd.DataFrame], columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Join tables into one with exactly these columns and types; none gives an empty table."""
+    parts = [
+        pd.DataFrame(
+            {
+                name: _column(table[name], dtype) if name in table else _missing(table, dtype)
+                for name, dtype in columns.items()
+            }
+        )
+        for table in tables
+    ]
+    empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _column(values: pd.Series, dtype: Any) -> pd.Series:
+    values = values.reset_index(drop=True)
+    if dtype == TEXT:
+        return values.astype(TEXT)
+    return pd.to_numeric(values).astype(dtype)
+
+
+def _missing(table: pd.DataFrame, dtype: Any) -> pd.Series:
+    return pd.Series([None] * len(table), dtype=dtype)
+
+
+TABLES = {
+    "similarity": SIMILARITY,
+    "benchmarks": BENCHMARKS,
+    "accuracy": ACCURACY,
+    "dose": DOSE,
+}
+
+
+def read(paths: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Read and join the tables that several jobs wrote."""
+    return typed([pd.read_parquet(path) for path in paths], columns)
+
+
+def dose_rows(records: Sequence[Path], labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of the dose table for models that write no text, from their records."""
+    rows = []
+    for path in records:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        dose = {name: record[name] for name in ("parent", "relative_weight_change", "train_tokens")}
+        rows.append({**labels[str(path)], **dose})
+    return typed([pd.DataFrame(rows)], DOSE)
+
+
+def read_curves(paths: Sequence[str], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Join training curves; those without a reward or an accuracy have it missing."""
+    parts = []
+    for path, label in zip(paths, labels, strict=True):
+        curve = pd.read_csv(path)
+        parts.append(curve.assign(**{key: label[key] for key in ("model", "recipe", "seed")}))
+    curves = pd.concat(parts, ignore_index=True)
+    return curves.reindex(columns=["model", "recipe", "seed", "step", "loss", "reward", "accuracy"])

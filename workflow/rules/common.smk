@@ -1,0 +1,57 @@
+# The study that all rules ask: its validated configuration, its instances, its files.
+from pathlib import Path
+
+from hrsa.errors import UserError
+from hrsa_workflow import products
+from hrsa_workflow.code_version import code_version as script_version
+from hrsa_workflow.config import load_config
+from hrsa_workflow.snakefile import (
+    ConfigurationError,
+    any_of,
+    configuration_files,
+    queue_again,
+    rule_name,
+    suffixes,
+)
+from hrsa_workflow.study import RECIPE_CORPUS, RECIPES, Study
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+ENVIRONMENT = "../../envs/environment.yaml"
+
+
+def code_version(script):
+    """Hash of the code that a rule's script runs, the library's modules included."""
+    return script_version(WORKFLOW / "scripts" / script)
+
+
+def model_files(instance, prefix=""):
+    """A model as an input: its record is compared by content, its weights only have to be there.
+
+    Weights from outside may be in several files; their record holds the hash of them all.
+    """
+    folder = f"{study.folder}/models/{instance}"
+    files = {f"{prefix}record": f"{folder}/record.json"}
+    if study.instances[instance].source in RECIPES:
+        files[f"{prefix}weights"] = ancient(f"{folder}/model.safetensors")
+    return files
+
+
+def parent_files(instance):
+    """The parent of an instance as an input, where it has one."""
+    parent = study.instances[instance].parent
+    return model_files(parent, "parent_") if parent else {}
+
+
+def evaluated_files(instance):
+    """What is benchmarked as an input: a model, or nothing for BM25."""
+    return {} if instance == "bm25" else model_files(instance)
+
+
+try:
+    study = Study(
+        load_config(config, files=configuration_files(workflow)), code=code_version
+    )
+except UserError as error:
+    raise ConfigurationError(str(error)) from None
+
+queue_again(workflow, study)

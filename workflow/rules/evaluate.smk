@@ -1,0 +1,68 @@
+# What the models can do: language models solve problems, embedding models go through benchmarks.
+
+
+rule accuracy:
+    input:
+        unpack(lambda w: parent_files(w.instance)),
+        unpack(lambda w: model_files(w.instance)),
+        problems=ancient("<results>/datasets/corpus/problems.parquet"),
+    output:
+        table="<results>/accuracy/{instance}.parquet",
+        dose="<results>/dose/{instance}.parquet",
+    log:
+        "<logs>/accuracy/{instance}.log",
+    benchmark:
+        "<timing>/accuracy/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.language_models),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        labels=lambda w: study.labels(w.instance),
+        parent=lambda w: study.instances[w.instance].parent,
+        settings=study.config["accuracy"],
+        seed=study.config["seed"],
+        corpus=study.corpus_part(["problems"]),
+        code=code_version("accuracy.py"),
+    message:
+        "Measuring the accuracy of {wildcards.instance}"
+    script:
+        "../scripts/accuracy.py"
+
+
+rule evaluate:
+    input:
+        unpack(lambda w: evaluated_files(w.instance)),
+        corpus=ancient(study.corpus_files(study.task_corpus)),
+    output:
+        table="<results>/benchmarks/{instance}.parquet",
+        results=directory("<results>/benchmarks/{instance}"),
+        status="<results>/benchmarks/{instance}.json",
+    log:
+        "<logs>/evaluate/{instance}.log",
+    benchmark:
+        "<timing>/evaluate/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.evaluated),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    params:
+        labels=lambda w: study.labels(w.instance),
+        tasks=study.config["benchmarks"]["tasks"],
+        seed=study.config["seed"],
+        corpus=study.corpus_part(study.task_corpus),
+        code=code_version("evaluate.py"),
+    message:
+        "Running the benchmarks on {wildcards.instance}"
+    script:
+        "../scripts/evaluate.py"

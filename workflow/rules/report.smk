@@ -1,0 +1,85 @@
+# Tables for people, the page, and the last check.
+
+
+rule tables:
+    input:
+        unpack(lambda w: products.tables(study)),
+    output:
+        **products.table_files(study),
+    log:
+        "<logs>/tables.log",
+    benchmark:
+        "<timing>/tables.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        labels={
+            study.record(name): study.labels(name) for name in study.named(*RECIPES)
+        },
+        code=code_version("tables.py"),
+    message:
+        "Joining the tables"
+    script:
+        "../scripts/tables.py"
+
+
+rule report:
+    input:
+        figures=products.figure_files(study),
+        tables=products.table_files(study, ["parquet"]).values(),
+        statuses=products.statuses(study),
+        records=products.outside_records(study),
+        captions=products.caption_files(study),
+        templates=products.template_files(),
+    output:
+        page="<results>/report/index.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<timing>/report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        study=products.facts(study),
+        figures=products.figure_titles(study),
+        rerun=products.rerun_command(study, configuration_files(workflow)),
+        code=code_version("report.py"),
+    message:
+        "Writing the report"
+    script:
+        "../scripts/report.py"
+
+
+rule finish:
+    input:
+        page="<results>/report/index.html",
+        figures=products.figure_files(study),
+        tables=products.table_files(study).values(),
+        statuses=products.statuses(study),
+    output:
+        finished="<results>/finished.json",
+    log:
+        "<logs>/finish.log",
+    benchmark:
+        "<timing>/finish.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=200,
+        runtime=5,
+    params:
+        study=study.config["study"],
+        code=code_version("finish.py"),
+    message:
+        "Checking that nothing failed"
+    script:
+        "../scripts/finish.py"

@@ -1,0 +1,110 @@
+# Texts and models that everything else starts from.
+
+
+rule corpus:
+    output:
+        problems="<results>/datasets/corpus/problems.parquet",
+        prose="<results>/datasets/corpus/prose.parquet",
+        questions="<results>/datasets/corpus/questions.parquet",
+        pairs="<results>/datasets/corpus/pairs.parquet",
+        topics="<results>/datasets/corpus/topics.parquet",
+        documents="<results>/datasets/corpus/retrieval-documents.parquet",
+        queries="<results>/datasets/corpus/retrieval-queries.parquet",
+        qrels="<results>/datasets/corpus/retrieval-qrels.parquet",
+    log:
+        "<logs>/corpus.log",
+    benchmark:
+        "<timing>/corpus.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        seed=study.config["seed"],
+        sizes=study.config["corpus"],
+        code=code_version("corpus.py"),
+    message:
+        "Generating the corpus"
+    script:
+        "../scripts/corpus.py"
+
+
+# Which of the corpus's files a data set needs is decided by content (the `part` parameter), so
+# that the size of one file of the corpus leaves the data sets from the others alone.
+rule dataset:
+    input:
+        source=lambda w: ancient(study.dataset_files(w.dataset)),
+    output:
+        table="<results>/datasets/{dataset}.parquet",
+    log:
+        "<logs>/dataset/{dataset}.log",
+    benchmark:
+        "<timing>/dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(study.config["datasets"]),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        part=lambda w: study.dataset_part(w.dataset),
+        code=code_version("dataset.py"),
+    message:
+        "Preparing data set {wildcards.dataset}"
+    script:
+        "../scripts/dataset.py"
+
+
+rule retrieve:
+    output:
+        retrieved="resources/models/{repository}/{revision}/retrieved.json",
+    log:
+        "<logs>/retrieve/{repository}/{revision}.log",
+    benchmark:
+        "<timing>/retrieve/{repository}/{revision}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        source=lambda w: study.hub_sources[
+            f"resources/models/{w.repository}/{w.revision}"
+        ],
+        code=code_version("retrieve.py"),
+    message:
+        "Downloading {wildcards.repository} at {wildcards.revision}"
+    script:
+        "../scripts/retrieve.py"
+
+
+rule materialise:
+    input:
+        source=lambda w: ancient(study.source_files(w.instance)),
+    output:
+        config="<results>/models/{instance}/config.json",
+        record="<results>/models/{instance}/record.json",
+    log:
+        "<logs>/materialise/{instance}.log",
+    benchmark:
+        "<timing>/materialise/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.named("hub", "path")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        source=lambda w: study.model_source(w.instance),
+        code=code_version("materialise.py"),
+    message:
+        "Taking in model {wildcards.instance}"
+    script:
+        "../scripts/materialise.py"

@@ -1,0 +1,17 @@
+"""Linear CKA of one pair, every layer against every layer."""
+
+from hrsa_workflow.job import job
+
+with job(snakemake):
+    from hrsa.similarity.cka import cka_layers
+    from hrsa_workflow.comparison import compare_pair
+
+    compare_pair(
+        lambda subject: cka_layers(subject.reference, subject.candidate, subject.rows),
+        metric="cka",
+        pair=snakemake.params.pair,
+        datasets=snakemake.params.datasets,
+        reference=snakemake.input.reference,
+        candidate=snakemake.input.candidate,
+        output=snakemake.output,
+    )

@@ -1,0 +1,17 @@
+"""Dimension-wise correlation of one pair, all layers."""
+
+from hrsa_workflow.job import job
+
+with job(snakemake):
+    from hrsa.similarity.correlation import correlation_layers
+    from hrsa_workflow.comparison import compare_pair
+
+    compare_pair(
+        lambda subject: correlation_layers(subject.reference, subject.candidate, subject.rows),
+        metric="correlation",
+        pair=snakemake.params.pair,
+        datasets=snakemake.params.datasets,
+        reference=snakemake.input.reference,
+        candidate=snakemake.input.candidate,
+        output=snakemake.output,
+    )

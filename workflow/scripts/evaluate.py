@@ -1,0 +1,31 @@
+"""Run the benchmarks on one instance, or on BM25."""
+
+from pathlib import Path
+
+from hrsa_workflow.job import job
+
+with job(snakemake):
+    from hrsa.benchmarks.evaluate import evaluate
+    from hrsa_workflow.status import Failure, subject_failure, write_status
+    from hrsa_workflow.tables import BENCHMARKS, typed
+
+    labels = snakemake.params.labels
+    record = snakemake.input.get("record")
+    results = Path(snakemake.output.results)
+    results.mkdir(parents=True)
+    failures: list[Failure] = []
+    rows = []
+    for task in snakemake.params.tasks:
+        with subject_failure(failures, f"{task} of {snakemake.wildcards.instance}"):
+            scores = evaluate(
+                Path(record).parent if record else "bm25",
+                [task],
+                corpus=Path(snakemake.input.corpus[0]).parent,
+                output=results,
+                seeds=[snakemake.params.seed],
+                batch_size=64,
+                attention=None,
+            )
+            rows.append(scores.assign(**labels))
+    typed(rows, BENCHMARKS).to_parquet(snakemake.output.table, index=False)
+    write_status(Path(snakemake.output.status), failures)

@@ -1,0 +1,27 @@
+"""A linear probe fitted on the reference and carried over to the candidate, all layers."""
+
+from hrsa_workflow.job import job
+
+with job(snakemake):
+    import pandas as pd
+
+    from hrsa.similarity.probe import probe_layers
+    from hrsa_workflow.comparison import compare_pair
+
+    labels = pd.read_parquet(snakemake.input.labels[0], columns=["id", "label", "split"])
+    compare_pair(
+        lambda subject: probe_layers(
+            subject.reference,
+            subject.candidate,
+            labels,
+            kind=snakemake.params.kind,
+            seed=snakemake.params.seed,
+            layers=subject.reference.layers[1:],
+        ),
+        metric="probe",
+        pair=snakemake.params.pair,
+        datasets=snakemake.params.datasets,
+        reference=snakemake.input.reference,
+        candidate=snakemake.input.candidate,
+        output=snakemake.output,
+    )

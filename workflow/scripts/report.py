@@ -1,0 +1,45 @@
+"""Write the page: the question, every figure with its caption, the tables, what is missing."""
+
+from hrsa_workflow.job import job
+
+with job(snakemake):
+    from pathlib import Path
+
+    import pandas as pd
+
+    from hrsa.reporting.report import FigureEntry, write_report
+    from hrsa.reporting.summaries import accuracy_summary, benchmark_summary, similarity_summary
+    from hrsa_workflow.page import notes, read_caption
+    from hrsa_workflow.status import read_failures
+
+    summaries = {
+        "Accuracy": ("accuracy", accuracy_summary),
+        "Similarity at the final layer": ("similarity", similarity_summary),
+        "Benchmarks": ("benchmarks", benchmark_summary),
+        "How far training moved the weights": ("dose", lambda table: table),
+    }
+    figures = Path(snakemake.output.page).parents[1] / "figures"
+    tables = {Path(path).stem: path for path in snakemake.input.tables}
+    write_report(
+        Path(snakemake.output.page),
+        study={**snakemake.params.study, "notes": notes(snakemake.input.records)},
+        figures=[
+            FigureEntry(
+                title=entry["title"],
+                caption=read_caption(snakemake.input.captions, entry["caption"]),
+                png=figures / f"{entry['name']}.png",
+                pdf=figures / f"{entry['name']}.pdf",
+            )
+            for entry in snakemake.params.figures
+        ],
+        tables={
+            title: summary(pd.read_parquet(tables[name]))
+            for title, (name, summary) in summaries.items()
+            if name in tables
+        },
+        missing=[
+            f"{failure.subject}: {failure.reason}"
+            for failure in read_failures(snakemake.input.statuses)
+        ],
+        rerun=snakemake.params.rerun,
+    )
