@@ -35,6 +35,9 @@ rule all:
     default_target: True
     input:
         finished=f"{study.folder}/finished.json",
+        page=f"{study.folder}/report/index.html",
+        figures=products.figure_files(study),
+        tables=products.table_files(study).values(),
 
 
 rule figures:

@@ -37,7 +37,7 @@ class Checkout:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(self.path / "workflow")}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--configfile", SMALL, *arguments],
+            [sys.executable, "-m", "snakemake", *arguments, "--configfile", SMALL],
             cwd=self.path,
             env=environment,
             capture_output=True,

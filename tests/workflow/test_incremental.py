@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from hrsa.activations.store import open_activations
+
 pytestmark = pytest.mark.slow
 
 AFTER_METRICS = {"figure_dynamics", "tables", "report", "finish"}
@@ -110,24 +112,34 @@ def test_a_changed_seed_of_one_embedding_reruns_its_branch_alone(checkout):
     assert not plan.rules & {"pretrain", "sft", "accuracy", "evaluate", "dataset", "corpus"}
 
 
-def test_the_size_of_one_file_of_the_corpus_leaves_the_other_models_alone(checkout):
-    checkout.edit("tests/workflow/small.yaml", "  pairs: 200\n", "  pairs: 210\n")
+def test_a_changed_data_set_is_extracted_and_compared_again_and_nothing_is_trained(checkout):
+    checkout.edit("tests/workflow/small.yaml", "samples: 96", "samples: 90")
     plan = checkout.plan()
-    assert plan.counts["contrastive"] == 3
-    assert not plan.rules & {"pretrain", "sft", "accuracy", "dataset"}
+    assert plan.counts["dataset"] == 1
+    assert plan.counts["extract"] + plan.counts["extract_2"] == 5
+    assert plan.counts["cka"] == 3
+    assert not plan.rules & {"corpus", "pretrain", "sft", "contrastive", "accuracy", "evaluate"}
+
+
+def test_a_changed_corpus_trains_again(checkout):
+    checkout.edit("tests/workflow/small.yaml", "  pairs: 200\n", "  pairs: 210\n")
+    assert checkout.plan().counts["contrastive"] == 3
 
 
 def test_files_that_are_still_right_are_kept_when_a_data_set_is_added(checkout):
     kept = checkout.path / "results/small/activations/base/topics.h5"
-    before = kept.stat().st_mtime_ns
+    before = kept.stat().st_ino
     checkout.edit(
         "tests/workflow/small.yaml",
         "pairs:\n  - {name: base-sft,",
         "  questions: {generator: questions}\npairs:\n  - {name: base-sft,",
     )
     checkout.snakemake("results/small/activations/base/questions.h5")
-    assert (kept.parent / "questions.h5").exists()
-    assert kept.stat().st_mtime_ns == before
+    with open_activations(kept.parent / "questions.h5") as added:
+        assert added.attrs["dataset"] == "questions"
+    assert kept.stat().st_ino == before  # a file that is written again is another one
+    log = (checkout.path / "results/small/logs/extract/base.log").read_text()
+    assert "kept results/small/activations/base/topics.h5" in log
 
 
 def test_a_failed_comparison_costs_only_itself_and_can_be_queued_again(checkout):
@@ -136,12 +148,15 @@ def test_a_failed_comparison_costs_only_itself_and_can_be_queued_again(checkout)
     done = checkout.snakemake(check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert "3 results could not be computed" in said
+    assert "4 results could not be computed" in said
     assert "knn of pair base-sft (base and sft, data set topics)" in said
     page = (checkout.path / "results/small/report/index.html").read_text()
     assert "knn of pair base-sft (base and sft, data set topics)" in page
     assert checkout.plan().rules == {"finish"}
-    assert checkout.plan("--config", "retry_failed=true").counts["knn"] == 3
+    retry = ("--config", "retry_failed=true")
+    assert checkout.plan(*retry).counts["knn"] == 3
+    checkout.snakemake(*retry, check=False)
+    assert checkout.plan().rules == {"finish"}
 
 
 def test_a_mistake_in_the_configuration_is_a_paragraph(checkout):

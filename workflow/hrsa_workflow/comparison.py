@@ -1,7 +1,8 @@
 """One metric on one pair: all its seeds, checkpoints and data sets in one job."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,42 +27,31 @@ class Subject:
     dataset: str
 
 
-def compare_pair(
-    measure: Callable[[Subject], LayerComparison],
-    *,
-    metric: str,
-    pair: Mapping[str, Any],
-    datasets: Sequence[str],
-    reference: Sequence[str],
-    candidate: Sequence[str],
-    output: Any,
-) -> None:
+def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) -> None:
     """Measure every comparison of a pair on every data set and write the results.
 
     Parameters
     ----------
+    snakemake
+        The job of a metric's rule. Inputs `reference` and `candidate`: activation files,
+        comparison by comparison, within one by data set. Parameters `pair` (name, kind, stage and
+        comparisons), `datasets` (names) and `attempt`. Outputs `table` (rows of the similarity
+        table), `arrays` (matrices) and `status`.
     measure
         The metric, given a subject.
-    metric
-        Its name, for reasons of failure.
-    pair
-        name, kind, stage and comparisons (reference, candidate, seed, step).
-    datasets
-        Names of the data sets.
-    reference, candidate
-        Activation files, comparison by comparison, within one by data set.
-    output
-        Paths `table` (rows of the similarity table), `arrays` (matrices) and `status`.
     """
+    pair, output = snakemake.params.pair, snakemake.output
+    reference, candidate = snakemake.input.reference, snakemake.input.candidate
     failures: list[Failure] = []
     tables: list[pd.DataFrame] = []
-    subjects = [(entry, dataset) for entry in pair["comparisons"] for dataset in datasets]
+    subjects = list(product(pair["comparisons"], snakemake.params.datasets))
     _verify({*reference, *candidate})
     with h5py.File(output.arrays, "w") as arrays:
         for index, (entry, dataset) in enumerate(subjects):
-            name = f"{metric} of pair {pair['name']} ({entry['reference']} and {entry['candidate']}"
+            models = f"{entry['reference']} and {entry['candidate']}"
+            name = f"{snakemake.rule} of pair {pair['name']} ({models}, data set {dataset})"
             with (
-                subject_failure(failures, f"{name}, data set {dataset})"),
+                subject_failure(failures, name),
                 open_activations(reference[index]) as left,
                 open_activations(candidate[index]) as right,
             ):
@@ -72,7 +62,7 @@ def compare_pair(
                 for array, values in sorted(result.arrays.items()):
                     arrays.create_dataset(f"{group}/{array}", data=values)
     typed(tables, SIMILARITY).to_parquet(output.table, index=False)
-    write_status(Path(output.status), failures)
+    write_status(Path(output.status), failures, attempt=snakemake.params.attempt)
 
 
 def _verify(paths: Iterable[str]) -> None:

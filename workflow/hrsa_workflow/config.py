@@ -57,6 +57,7 @@ def load_config(
     files = list(files)
     where = ", ".join(str(file) for file in files) or "the configuration"
     refuse_duplicate_keys(files)
+    config = _from_command_line(config)
     try:
         _check_schema(config)
         complete = fill_defaults(canonical(config))
@@ -65,6 +66,15 @@ def load_config(
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return shrink(complete) if complete["scale"] == "smoke" else complete
+
+
+def _from_command_line(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read truth values that ``--config key=true`` gives as texts."""
+    truth = {"true": True, "false": False}
+    return {
+        key: truth.get(value.lower(), value) if isinstance(value, str) and key != "study" else value
+        for key, value in config.items()
+    }
 
 
 @cache

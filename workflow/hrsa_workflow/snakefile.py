@@ -7,10 +7,6 @@ from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 
-from hrsa_workflow.products import statuses
-from hrsa_workflow.status import failed
-from hrsa_workflow.study import Study
-
 NOTHING = r"(?!)"
 
 
@@ -44,15 +40,3 @@ def configuration_files(workflow: Any) -> list[Path]:
     here = Path.cwd()
     files = [Path(file) for file in workflow.configfiles]
     return [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
-
-
-def queue_again(workflow: Any, study: Study) -> None:
-    """At ``--config retry_failed=true``, force the jobs whose status record lists a failure.
-
-    Nothing is written or removed, so that a dry run shows them and does no more.
-    """
-    if not study.config["retry_failed"]:
-        return
-    files = {status for status in statuses(study) if failed(Path(status))}
-    settings = workflow.dag_settings
-    settings.forcerun = frozenset(settings.forcerun) | files

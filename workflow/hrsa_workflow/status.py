@@ -36,9 +36,9 @@ def subject_failure(failures: list[Failure], subject: str) -> Iterator[None]:
         failures.append(Failure(subject, " ".join(str(error).split())))
 
 
-def write_status(path: Path, failures: Iterable[Failure]) -> None:
-    """Write the failures of a job; an empty list says that all went well."""
-    content = {"failures": [asdict(failure) for failure in failures]}
+def write_status(path: Path, failures: Iterable[Failure], *, attempt: int) -> None:
+    """Write the failures of a job's nth attempt; an empty list says that all went well."""
+    content = {"attempt": attempt, "failures": [asdict(failure) for failure in failures]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -52,6 +52,13 @@ def read_failures(paths: Iterable[Path | str]) -> list[Failure]:
     return failures
 
 
-def failed(path: Path) -> bool:
-    """Whether a status record exists and lists a failure."""
-    return path.exists() and bool(read_failures([path]))
+def attempt_of(path: Path, *, retry: bool) -> int:
+    """Which attempt a job is at: the one recorded, or the next if it failed and is to be retried.
+
+    As a parameter of the job it makes the job stale once when a retry is asked for, and not again
+    when the study is then run without asking.
+    """
+    if not path.exists():
+        return 1
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content["attempt"] + (1 if retry and content["failures"] else 0)

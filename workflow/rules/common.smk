@@ -9,10 +9,10 @@ from hrsa_workflow.snakefile import (
     ConfigurationError,
     any_of,
     configuration_files,
-    queue_again,
     rule_name,
     suffixes,
 )
+from hrsa_workflow.status import attempt_of
 from hrsa_workflow.study import RECIPE_CORPUS, RECIPES, Study
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
@@ -42,6 +42,18 @@ def parent_files(instance):
     return model_files(parent, "parent_") if parent else {}
 
 
+def source_files(instance):
+    """What a model from outside is made from; a user's own files are compared by their hash."""
+    files = study.source_files(instance)
+    return files if study.instances[instance].source == "hub" else ancient(files)
+
+
+def dataset_files(dataset):
+    """What a data set is made from; a user's own file is compared by its hash."""
+    files = study.dataset_files(dataset)
+    return ancient(files) if "path" in study.config["datasets"][dataset] else files
+
+
 def evaluated_files(instance):
     """What is benchmarked as an input: a model, or nothing for BM25."""
     return {} if instance == "bm25" else model_files(instance)
@@ -54,4 +66,8 @@ try:
 except UserError as error:
     raise ConfigurationError(str(error)) from None
 
-queue_again(workflow, study)
+# At --config retry_failed=true, jobs whose status record lists a failure are at their next attempt.
+attempts = {
+    status: attempt_of(Path(status), retry=study.config["retry_failed"])
+    for status in products.statuses(study)
+}

@@ -62,6 +62,9 @@ rule correlation:
         runtime=120,
     params:
         pair=lambda w: study.pair_settings(w.pair),
+        attempt=lambda w: attempts[
+            f"{study.folder}/similarity/correlation/{w.pair}.json"
+        ],
         datasets=study.datasets_for("correlation"),
         code=code_version("correlation.py"),
     message:
@@ -91,6 +94,9 @@ rule procrustes:
         runtime=120,
     params:
         pair=lambda w: study.pair_settings(w.pair),
+        attempt=lambda w: attempts[
+            f"{study.folder}/similarity/procrustes/{w.pair}.json"
+        ],
         datasets=study.datasets_for("procrustes"),
         code=code_version("procrustes.py"),
     message:
@@ -120,6 +126,7 @@ rule cka:
         runtime=120,
     params:
         pair=lambda w: study.pair_settings(w.pair),
+        attempt=lambda w: attempts[f"{study.folder}/similarity/cka/{w.pair}.json"],
         datasets=study.datasets_for("cka"),
         code=code_version("cka.py"),
     message:
@@ -150,6 +157,7 @@ rule knn:
         runtime=120,
     params:
         pair=lambda w: study.pair_settings(w.pair),
+        attempt=lambda w: attempts[f"{study.folder}/similarity/knn/{w.pair}.json"],
         datasets=study.datasets_for("knn"),
         k=study.metric_settings("knn").get("k"),
         exclude=study.metric_settings("neighbours").get("exclude"),
@@ -163,10 +171,8 @@ rule knn:
 rule probe:
     input:
         unpack(lambda w: study.compared(w.pair, "probe")),
-        labels=ancient(
-            expand(
-                "<results>/datasets/{dataset}.parquet", dataset=study.datasets_for("probe")
-            )
+        labels=expand(
+            "<results>/datasets/{dataset}.parquet", dataset=study.datasets_for("probe")
         ),
     output:
         table="<results>/similarity/probe/{pair}.parquet",
@@ -186,6 +192,7 @@ rule probe:
         runtime=120,
     params:
         pair=lambda w: study.pair_settings(w.pair),
+        attempt=lambda w: attempts[f"{study.folder}/similarity/probe/{w.pair}.json"],
         datasets=study.datasets_for("probe"),
         kind=study.metric_settings("probe").get("kind"),
         seed=study.config["seed"],

@@ -5,7 +5,7 @@ rule accuracy:
     input:
         unpack(lambda w: parent_files(w.instance)),
         unpack(lambda w: model_files(w.instance)),
-        problems=ancient("<results>/datasets/corpus/problems.parquet"),
+        problems="<results>/datasets/corpus/problems.parquet",
     output:
         table="<results>/accuracy/{instance}.parquet",
         dose="<results>/dose/{instance}.parquet",
@@ -38,7 +38,7 @@ rule accuracy:
 rule evaluate:
     input:
         unpack(lambda w: evaluated_files(w.instance)),
-        corpus=ancient(study.corpus_files(study.task_corpus)),
+        corpus=study.corpus_files(study.task_corpus),
     output:
         table="<results>/benchmarks/{instance}.parquet",
         results=directory("<results>/benchmarks/{instance}"),
@@ -58,6 +58,7 @@ rule evaluate:
         gpu=1,
     params:
         labels=lambda w: study.labels(w.instance),
+        attempt=lambda w: attempts[f"{study.folder}/benchmarks/{w.instance}.json"],
         tasks=study.config["benchmarks"]["tasks"],
         seed=study.config["seed"],
         corpus=study.corpus_part(study.task_corpus),

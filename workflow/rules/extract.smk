@@ -1,7 +1,7 @@
 # Hidden states of every instance and its checkpoints on all data sets: one job per instance. A rule
 # has a fixed number of outputs, so there is one rule per distinct list of checkpoints. Outputs are
 # updated in place: a file whose header is still right is kept, so that a new data set or checkpoint
-# costs only its own extraction. Data sets are compared by what decides their content.
+# costs only its own extraction.
 
 for steps, instances in study.schedules.items():
 
@@ -10,8 +10,8 @@ for steps, instances in study.schedules.items():
             rule_name("extract", steps)
         input:
             unpack(lambda w: model_files(w.instance)),
-            datasets=ancient(
-                expand("<results>/datasets/{dataset}.parquet", dataset=study.datasets)
+            datasets=expand(
+                "<results>/datasets/{dataset}.parquet", dataset=study.datasets
             ),
         output:
             activations=update(

@@ -31,11 +31,9 @@ rule corpus:
         "../scripts/corpus.py"
 
 
-# Which of the corpus's files a data set needs is decided by content (the `part` parameter), so
-# that the size of one file of the corpus leaves the data sets from the others alone.
 rule dataset:
     input:
-        source=lambda w: ancient(study.dataset_files(w.dataset)),
+        source=lambda w: dataset_files(w.dataset),
     output:
         table="<results>/datasets/{dataset}.parquet",
     log:
@@ -85,7 +83,7 @@ rule retrieve:
 
 rule materialise:
     input:
-        source=lambda w: ancient(study.source_files(w.instance)),
+        source=lambda w: source_files(w.instance),
     output:
         config="<results>/models/{instance}/config.json",
         record="<results>/models/{instance}/record.json",

@@ -1,5 +1,5 @@
-# One rule per recipe, one job per instance. A parent's record is compared by content; its weights only
-# have to be there. What a recipe reads of the corpus is decided by content too (parameter `corpus`).
+# One rule per recipe, one job per instance. A parent's record is compared by content; its weights,
+# which the same job writes, only have to be there.
 
 
 rule reading:
@@ -31,7 +31,7 @@ rule reading:
 
 rule pretrain:
     input:
-        corpus=ancient(study.corpus_files(RECIPE_CORPUS["pretrain"])),
+        corpus=study.corpus_files(RECIPE_CORPUS["pretrain"]),
     output:
         weights="<results>/models/{instance}/model.safetensors",
         config="<results>/models/{instance}/config.json",
@@ -69,7 +69,7 @@ rule pretrain:
 rule sft:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=ancient(study.corpus_files(RECIPE_CORPUS["sft"])),
+        corpus=study.corpus_files(RECIPE_CORPUS["sft"]),
     output:
         weights="<results>/models/{instance}/model.safetensors",
         config="<results>/models/{instance}/config.json",
@@ -107,7 +107,7 @@ rule sft:
 rule rlvr:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=ancient(study.corpus_files(RECIPE_CORPUS["rlvr"])),
+        corpus=study.corpus_files(RECIPE_CORPUS["rlvr"]),
     output:
         weights="<results>/models/{instance}/model.safetensors",
         config="<results>/models/{instance}/config.json",
@@ -145,7 +145,7 @@ rule rlvr:
 rule continued:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=ancient(study.corpus_files(RECIPE_CORPUS["continued"])),
+        corpus=study.corpus_files(RECIPE_CORPUS["continued"]),
     output:
         weights="<results>/models/{instance}/model.safetensors",
         config="<results>/models/{instance}/config.json",
@@ -183,7 +183,7 @@ rule continued:
 rule contrastive:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=ancient(study.corpus_files(RECIPE_CORPUS["contrastive"])),
+        corpus=study.corpus_files(RECIPE_CORPUS["contrastive"]),
     output:
         weights="<results>/models/{instance}/model.safetensors",
         config="<results>/models/{instance}/config.json",

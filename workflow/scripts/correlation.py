@@ -7,11 +7,6 @@ with job(snakemake):
     from hrsa_workflow.comparison import compare_pair
 
     compare_pair(
+        snakemake,
         lambda subject: correlation_layers(subject.reference, subject.candidate, subject.rows),
-        metric="correlation",
-        pair=snakemake.params.pair,
-        datasets=snakemake.params.datasets,
-        reference=snakemake.input.reference,
-        candidate=snakemake.input.candidate,
-        output=snakemake.output,
     )

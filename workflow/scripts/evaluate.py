@@ -28,4 +28,4 @@ with job(snakemake):
             )
             rows.append(scores.assign(**labels))
     typed(rows, BENCHMARKS).to_parquet(snakemake.output.table, index=False)
-    write_status(Path(snakemake.output.status), failures)
+    write_status(Path(snakemake.output.status), failures, attempt=snakemake.params.attempt)

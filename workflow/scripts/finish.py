@@ -12,8 +12,9 @@ with job(snakemake):
     failures = read_failures(snakemake.input.statuses)
     if failures:
         listed = "\n".join(f"  - {failure.subject}: {failure.reason}" for failure in failures)
+        what = "one result" if len(failures) == 1 else f"{len(failures)} results"
         raise UserError(
-            f"Study {snakemake.params.study}: everything else is done, but {len(failures)} results "
+            f"Study {snakemake.params.study}: everything else is done, but {what} "
             f"could not be computed:\n{listed}\nThe report names them too. Mend the cause, or run "
             "again with `--config retry_failed=true`, which queues them again."
         )

@@ -31,11 +31,6 @@ with job(snakemake):
             )
 
     compare_pair(
+        snakemake,
         measure,
-        metric="knn",
-        pair=snakemake.params.pair,
-        datasets=snakemake.params.datasets,
-        reference=snakemake.input.reference,
-        candidate=snakemake.input.candidate,
-        output=snakemake.output,
     )

@@ -10,6 +10,7 @@ with job(snakemake):
 
     labels = pd.read_parquet(snakemake.input.labels[0], columns=["id", "label", "split"])
     compare_pair(
+        snakemake,
         lambda subject: probe_layers(
             subject.reference,
             subject.candidate,
@@ -18,10 +19,4 @@ with job(snakemake):
             seed=snakemake.params.seed,
             layers=subject.reference.layers[1:],
         ),
-        metric="probe",
-        pair=snakemake.params.pair,
-        datasets=snakemake.params.datasets,
-        reference=snakemake.input.reference,
-        candidate=snakemake.input.candidate,
-        output=snakemake.output,
     )

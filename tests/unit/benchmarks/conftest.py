@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hrsa.models.tokenizer import train_tokenizer
 from transformers import Qwen2Config, Qwen2Model
+
+from hrsa.models.tokenizer import train_tokenizer
 
 TOPICS = {
     "sea": ["wave", "salt", "sail", "harbour", "tide", "ship", "anchor", "gull"],

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+
 from hrsa.benchmarks.encoders import MeanPooledBackbone, load_embedding_model, load_encoder, words
 from hrsa.benchmarks.evaluate import BENCHMARK_COLUMNS, bootstrap_interval, evaluate
 from hrsa.benchmarks.tasks import local_tasks
 from hrsa.errors import UserError
-from sentence_transformers import SentenceTransformer
 
 BOTH = ["TopicClassification", "TopicRetrieval"]
 

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_study as study
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
 from hrsa.figures import style
 from hrsa.figures.accuracy import accuracy_bars
 from hrsa.figures.benchmarks import benchmark_table, mean_and_spread
@@ -19,7 +21,6 @@ from hrsa.figures.procrustes import (
     rotation_heatmaps,
 )
 from hrsa.figures.reward import loss_curves, reward_curve
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 
 def texts(artist) -> str:

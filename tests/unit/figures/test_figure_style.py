@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hrsa.figures import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
+
+from hrsa.figures import style
 
 DRAW = """
 import sys

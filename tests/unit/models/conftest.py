@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from hrsa.models.tokenizer import train_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from hrsa.models.tokenizer import train_tokenizer
 
 SIZES = {
     "hidden_size": 32,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, Qwen2Config
+
 from hrsa.errors import UserError
 from hrsa.models.loading import (
     attention_mode,
@@ -16,7 +18,6 @@ from hrsa.models.loading import (
     observed_attention,
     weights_sha256,
 )
-from transformers import BertConfig, BertModel, Qwen2Config
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from gguf.quants import quantize
+from huggingface_hub import errors
+
 from hrsa.errors import UserError
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 from hrsa.models.retrieve import materialise_path, retrieve, wanted_files
-from huggingface_hub import errors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+
 from hrsa.errors import UserError
 from hrsa.figures import style
 from hrsa.reporting.report import MOST_ROWS, FigureEntry, shown_table, write_report

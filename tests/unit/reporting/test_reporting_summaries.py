@@ -1,4 +1,5 @@
 import pandas as pd
+
 from hrsa.reporting.summaries import accuracy_summary, benchmark_summary, similarity_summary
 
 

@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+
 from hrsa.errors import UserError
 from hrsa.reporting.tables import collect, write_table
 

@@ -297,6 +297,13 @@ def test_a_data_set_with_texts_is_taken(study, tmp_path):
     assert load_config(study, root=tmp_path)["datasets"]["mine"] == {"path": "mine.csv"}
 
 
+def test_the_command_line_gives_truth_values_as_texts(study):
+    assert load_config(study | {"retry_failed": "true"})["retry_failed"] is True
+    assert "`retry_failed` is 'yes'; allowed is true or false." in complaint(
+        study | {"retry_failed": "yes"}
+    )
+
+
 def test_smoke_changes_sizes_and_nothing_else():
     config = read_yaml(ROOT / "config.yaml")
     full, smoke = load_config(config), load_config(config | {"scale": "smoke"})

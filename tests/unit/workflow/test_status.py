@@ -3,7 +3,13 @@
 import pytest
 
 from hrsa.errors import UserError
-from hrsa_workflow.status import Failure, failed, read_failures, subject_failure, write_status
+from hrsa_workflow.status import (
+    Failure,
+    attempt_of,
+    read_failures,
+    subject_failure,
+    write_status,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,13 @@ def test_records_are_read_back_in_order(tmp_path):
     paths = [tmp_path / "a.json", tmp_path / "b.json", tmp_path / "c.json"]
     found = [[Failure("x", "why")], [], [Failure("y", "because"), Failure("z", "ä")]]
     for path, failures in zip(paths, found, strict=True):
-        write_status(path, failures)
+        write_status(path, failures, attempt=1)
     assert read_failures(paths) == [failure for failures in found for failure in failures]
-    assert [failed(path) for path in paths] == [True, False, True]
-    assert not failed(tmp_path / "missing.json")
+
+
+def test_a_retry_is_another_attempt_of_what_failed_alone(tmp_path):
+    bad, good, new = (tmp_path / name for name in ("bad.json", "good.json", "new.json"))
+    write_status(bad, [Failure("x", "why")], attempt=2)
+    write_status(good, [], attempt=2)
+    assert [attempt_of(path, retry=True) for path in (bad, good, new)] == [3, 2, 1]
+    assert [attempt_of(path, retry=False) for path in (bad, good, new)] == [2, 2, 1]

@@ -79,6 +79,7 @@ def _questions(n: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _topics(sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
-    frame = generate_prose(sum(sizes.values()), rng, held_out=True)
+    # one sentence each: two words carry the topic, so that a probe is not at its ceiling
+    frame = generate_prose(sum(sizes.values()), rng, held_out=True, sentences=1)
     frame["split"] = np.repeat(list(sizes), list(sizes.values()))
     return frame

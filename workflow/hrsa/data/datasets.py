@@ -3,6 +3,7 @@
 Every one becomes a table with the columns id, text, label (may be empty) and split.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from hrsa.errors import UserError
 
 COLUMNS = ["id", "text", "label", "split"]
 GENERATORS = ("problems", "topics", "questions")
-READERS = {
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,

@@ -17,42 +17,37 @@ LARGEST_OPERAND = 9  # of a sum; a difference undoes such a sum
 LARGEST_SUM = 2 * LARGEST_OPERAND
 HELD_OUT_SHARE = 0.15  # of the (template, numbers) pairs of training's templates
 
+# the numbers come in the order in which the solution uses them
 ADDITION = (
     "{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?",
-    "There are {a} {things} in a bag. {name} puts in {b} more. How many {things} are in the bag?",
-    "{name} finds {a} {things} at home and {b} {things} at school. How many {things} is that?",
-    "{name} had {a} {things}. A friend gave {name} {b} more {things}. How many are there in all?",
-    "On one table lie {a} {things}, on another {b}. How many {things} lie on both tables?",
-    "{name} packs {a} {things} today and {b} {things} tomorrow. How many {things} are packed?",
-    "A box holds {a} old {things} and {b} new {things}. How many {things} does the box hold?",
-    "{name} sold {a} {things} before lunch and {b} after lunch. How many {things} were sold?",
-    "First {name} counts {a} {things}, then {b} more {things}. What is the full count?",
-    "{name} needs {a} {things} for one room and {b} for another. How many {things} in total?",
-    "In a drawer are {a} red {things} and {b} blue {things}. How many {things} are there?",
-    "{name} made {a} {things} last week and {b} this week. How many {things} were made?",
-    "{b} {things} are added to a pile of {a} {things}. How large is the pile?",
-    "{name} carries {a} {things}, and a neighbour carries {b}. How many {things} do both carry?",
-    "A shelf with {a} {things} gets {b} more from {name}. How many {things} stand there?",
+    "There are {a} {things} in a bag. {name} puts in {b} more. How many are in the bag?",
+    "{name} finds {a} {things} at home and {b} at school. How many {things} is that?",
+    "On one table lie {a} {things}, on another {b}. How many {things} lie on both?",
+    "{name} packs {a} {things} today and {b} tomorrow. How many {things} are packed?",
+    "A box holds {a} old {things} and {b} new ones. How many {things} does it hold?",
+    "{name} sold {a} {things} before lunch and {b} after it. How many were sold?",
+    "{name} made {a} {things} last week and {b} this week. How many were made?",
+    "{name} needs {a} {things} for one room and {b} for another. How many in total?",
+    "A shelf with {a} {things} gets {b} more from {name}. How many stand there?",
+    "{name} carries {a} {things}, and a neighbour carries {b}. How many do both carry?",
+    "First {name} counts {a} {things}, then {b} more. What is the full count?",
 )
 SUBTRACTION = (
     "{name} has {a} {things} and loses {b}. How many {things} does {name} still have?",
-    "There are {a} {things} in a bag. {name} takes out {b}. How many {things} are left in the bag?",
+    "There are {a} {things} in a bag. {name} takes out {b}. How many are left in the bag?",
     "{name} had {a} {things} and gave {b} to a friend. How many {things} remain?",
     "Of {a} {things}, {b} are broken. How many {things} are whole?",
-    "{name} baked {a} {things} of clay, but {b} cracked. How many {things} are good?",
-    "A box of {a} {things} is opened and {b} are used. How many {things} stay in the box?",
-    "{name} must sort {a} {things} and has sorted {b}. How many {things} must {name} still sort?",
-    "{name} owns {a} {things} and sells {b} of them. How many {things} does {name} keep?",
-    "On a table lay {a} {things}; {name} took {b} away. How many {things} lie there now?",
-    "From {a} {things}, {b} roll under the bed. How many {things} can {name} still see?",
+    "A box of {a} {things} is opened and {b} are used. How many stay in the box?",
+    "{name} must sort {a} {things} and has sorted {b}. How many must {name} still sort?",
+    "{name} owns {a} {things} and sells {b} of them. How many does {name} keep?",
+    "On a table lay {a} {things}; {name} took {b} away. How many lie there now?",
+    "From {a} {things}, {b} roll under the bed. How many can {name} still see?",
+    "{a} {things} stood on a shelf until {name} sold {b}. How many are still there?",
     "{name} wants {a} {things} and already has {b}. How many {things} are missing?",
-    "A child drops {b} of {a} {things}. How many {things} does the child still hold?",
-    "{name} and a friend have {a} {things} together; the friend has {b}. How many has {name}?",
-    "{a} {things} stood on a shelf until {name} sold {b}. How many {things} are still there?",
-    "{name} hides {b} of the {a} {things}. How many {things} are not hidden?",
+    "{name} and a friend have {a} {things}; the friend has {b}. How many has {name}?",
 )
 # the last templates of each operation are never trained on
-N_HELD_OUT_TEMPLATES = 3
+N_HELD_OUT_TEMPLATES = 2
 
 TRACES = {
     "+": (

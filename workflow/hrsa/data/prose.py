@@ -70,19 +70,21 @@ class Document:
     text: str
 
 
-def generate_document(rng: np.random.Generator, *, held_out: bool) -> Document:
+def generate_document(
+    rng: np.random.Generator, *, held_out: bool, sentences: int = SENTENCES
+) -> Document:
     """One document of a random topic, from training's or from the held-out frames."""
     topic = list(TOPICS)[rng.integers(len(TOPICS))]
     frames = HELD_OUT_FRAMES if held_out else TRAINING_FRAMES
-    concepts = rng.choice(len(TOPICS[topic]), size=2 * SENTENCES, replace=False)
-    forms = rng.integers(2, size=2 * SENTENCES)
+    concepts = rng.choice(len(TOPICS[topic]), size=2 * sentences, replace=False)
+    forms = rng.integers(2, size=2 * sentences)
     words = [TOPICS[topic][c][f] for c, f in zip(concepts, forms, strict=True)]
-    chosen = rng.choice(len(frames), size=SENTENCES, replace=False)
-    sentences = [
+    chosen = rng.choice(len(frames), size=sentences, replace=False)
+    parts = [
         frames[f].format(x=words[2 * i], y=words[2 * i + 1], **_circumstances(rng))
         for i, f in enumerate(chosen)
     ]
-    return Document(topic, tuple(concepts.tolist()), tuple(forms.tolist()), " ".join(sentences))
+    return Document(topic, tuple(concepts.tolist()), tuple(forms.tolist()), " ".join(parts))
 
 
 def generate_query(
@@ -100,11 +102,13 @@ def generate_query(
     return text, tuple(document.concepts[i] for i in chosen)
 
 
-def generate_prose(n: int, rng: np.random.Generator, *, held_out: bool) -> pd.DataFrame:
+def generate_prose(
+    n: int, rng: np.random.Generator, *, held_out: bool, sentences: int = SENTENCES
+) -> pd.DataFrame:
     """`n` different topical texts: columns id, text, label (the topic)."""
     texts: dict[str, str] = {}
     while len(texts) < n:
-        document = generate_document(rng, held_out=held_out)
+        document = generate_document(rng, held_out=held_out, sentences=sentences)
         texts.setdefault(document.text, document.topic)
     prefix = "topic" if held_out else "prose"
     return pd.DataFrame(

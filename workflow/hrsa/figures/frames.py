@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 STAGES = ("backbone", "embedding")
-KIND_ORDER = ("sft", "rlvr", "control", "contrastive", "seed")
+KIND_ORDER = ("sft", "rlvr", "control", "contrastive", "seed", "other")
 MEAN_LAYER = -1  # how the tables write a mean over layers 1 … L
 
 _NUMBERS = {

@@ -18,6 +18,7 @@ KIND_COLOURS = {
     "contrastive": "#007F5F",
     "seed": "#767676",
     "base": "#333333",
+    "other": "#4B5FA8",
 }
 KIND_MARKERS = {
     "sft": "o",
@@ -26,6 +27,7 @@ KIND_MARKERS = {
     "contrastive": "D",
     "seed": "v",
     "base": "o",
+    "other": "P",
 }
 KIND_LABELS = {
     "sft": "SFT",
@@ -34,6 +36,7 @@ KIND_LABELS = {
     "contrastive": "contrastive",
     "seed": "seeds",
     "base": "base",
+    "other": "pair",
 }
 RECIPE_KINDS = {
     "pretrain": "base",

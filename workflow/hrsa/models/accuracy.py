@@ -1,6 +1,7 @@
 """Accuracy on held-out word problems, greedy and sampled."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -60,8 +61,8 @@ def measure_accuracy(
 
 @torch.no_grad()
 def complete(
-    model: torch.nn.Module,
-    tokenizer,
+    model: Any,
+    tokenizer: Any,
     prompts: list[str],
     *,
     temperature: float | None,

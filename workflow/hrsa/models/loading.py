@@ -435,7 +435,8 @@ def _load_tokenizer(
     tokenizer.padding_side = padding_side
     # Padding is masked everywhere, so that any token that the model has an embedding for will do;
     # where a tokenizer names none, transformers may add one that the model does not know.
-    known = range(model.get_input_embeddings().num_embeddings)
+    embeddings: Any = model.get_input_embeddings()
+    known = range(embeddings.num_embeddings)
     if tokenizer.pad_token_id not in known:
         end = tokenizer.eos_token_id
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end if end in known else 0)

@@ -96,7 +96,7 @@ def prompts(corpus: Path, *, seed: int, settings: dict) -> Dataset:
     )
 
 
-def accuracy(completions: list[str], answer: list[int], **_: object) -> list[float]:
+def accuracy(completions: list[str], answer: list[int], **_: object) -> list[float | None]:
     """The verifiable reward: 1 for a completion that ends in the right number, else 0."""
     return [
         float(is_correct(text, number)) for text, number in zip(completions, answer, strict=True)

@@ -1,6 +1,7 @@
 """SFT: supervised fine-tuning on long reasoning traces, as distilled reasoning models are made."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,8 +62,8 @@ def draw_problems(corpus: Path, *, seed: int, settings: dict) -> pd.DataFrame:
 
 def fine_tune(
     output: Path,
-    model,
-    tokenizer,
+    model: Any,
+    tokenizer: Any,
     examples: Dataset,
     *,
     recipe: str,
@@ -92,7 +93,8 @@ def fine_tune(
     )
     trainer.train(resume_from_checkpoint=resume_from(resume))
     save_model(output, model, tokenizer)
-    lengths = [len(row) for row in trainer.train_dataset["input_ids"]]
+    prepared: Any = trainer.train_dataset
+    lengths = [len(row) for row in prepared["input_ids"]]
     per_step = sum(lengths) / settings["steps"]
     finish_folder(
         output,

@@ -26,6 +26,7 @@ _KIND_MEANINGS = {
     "control": "before and after as much training on plain text",
     "seed": "two runs that differ only in a seed",
     "contrastive": "before and after contrastive training",
+    "other": "two models",
 }
 _PIXELS_PER_INCH = 92  # CSS pixels that an inch of a figure gets at most
 _TEMPLATES = Path(__file__).parent / "templates"

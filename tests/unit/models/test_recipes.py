@@ -1,0 +1,217 @@
+"""Every recipe on a tiny model: what it leaves behind, and what makes it that recipe."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from transformers import Qwen2ForCausalLM
+
+from hrsa.data.corpus import write_corpus
+from hrsa.data.verifiers import is_correct
+from hrsa.models import continued, contrastive, pretrain, rlvr, sft
+from hrsa.models.dose import kl_to_parent
+from hrsa.models.folder import backbone_weights, relative_weight_change
+from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
+
+SIZES = {
+    "problems": 100,
+    "test_problems": 20,
+    "prose": 60,
+    "topics": {"train": 8, "validation": 8, "test": 8},
+    "questions": 20,
+    "pairs": 120,
+    "retrieval": {"documents": 10, "queries": 5},
+}
+PRETRAIN = {
+    "architecture": {
+        "layers": 2,
+        "width": 32,
+        "heads": 2,
+        "kv_heads": 1,
+        "intermediate": 64,
+        "vocabulary": 384,
+    },
+    "steps": 3,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "problem_share": 0.6,
+    "table_share": 0.15,
+    "wrong_share": 0.5,
+}
+SFT = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3, "checkpoints": [2]}
+SETTINGS = {
+    sft: SFT,
+    continued: {"match": SFT, "pretrain": PRETRAIN},
+    rlvr: {
+        "steps": 3,
+        "prompts_per_step": 2,
+        "completions": 4,
+        "learning_rate": 1e-3,
+        "temperature": 1.0,
+        "beta": 0.0,
+        "loss_type": "grpo",
+        "max_completion_tokens": 8,
+        "checkpoints": [2],
+    },
+    contrastive: {
+        "steps": 3,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "warmup_steps": 1,
+        "temperature": 0.02,
+        "max_length": 64,
+        "checkpoints": [2],
+    },
+}
+RECIPES = pytest.mark.parametrize("recipe", list(SETTINGS), ids=lambda module: module.RECIPE)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, seed=3, sizes=SIZES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, corpus):
+    folder = tmp_path_factory.mktemp("models") / "base"
+    pretrain.train(
+        folder,
+        parent=None,
+        corpus=corpus,
+        seed=0,
+        resume=folder.parent / "resume",
+        settings=PRETRAIN,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, corpus, base):
+    """One model of each recipe, trained when first asked for."""
+    folders = {}
+    # an untrained model solves nothing: reward what it does by luck, so that there is a gradient
+    luck = pytest.MonkeyPatch()
+    luck.setattr(rlvr, "is_correct", lambda text, number: len(text) % 2 == 0)
+
+    def get(recipe):
+        if recipe not in folders:
+            folder = tmp_path_factory.mktemp(recipe.RECIPE) / recipe.RECIPE
+            recipe.train(
+                folder,
+                parent=base,
+                corpus=corpus,
+                seed=1,
+                resume=folder.parent / "resume",
+                settings=SETTINGS[recipe],
+            )
+            folders[recipe] = folder
+        return folders[recipe]
+
+    yield get
+    luck.undo()
+
+
+@RECIPES
+def test_the_record_says_what_was_done_and_nothing_of_when_or_where(recipe, trained, base):
+    folder = trained(recipe)
+    record = json.loads((folder / "record.json").read_text())
+    assert record["recipe"] == recipe.RECIPE
+    assert record["parent"] == "base"
+    assert (record["seed"], record["steps"]) == (1, 3)
+    assert record["sha256"] == weights_sha256(folder)
+    assert 0 < record["relative_weight_change"] < 1
+    assert record["train_tokens"] > 0
+    files = (folder / "record.json").read_text() + (folder / "arguments.json").read_text()
+    assert str(base.parent) not in files
+
+
+@RECIPES
+def test_a_checkpoint_is_a_model_of_its_own(recipe, trained):
+    folder = trained(recipe)
+    record = json.loads((folder / "record.json").read_text())["checkpoints"]["2"]
+    checkpoint = folder / "checkpoints" / "2"
+    assert record["sha256"] == weights_sha256(checkpoint) != weights_sha256(folder)
+    _, tokenizer = load_backbone(checkpoint)
+    assert len(tokenizer("apples")["input_ids"]) > 0
+
+
+@RECIPES
+def test_no_pickle_is_left_under_the_model(recipe, trained):
+    names = {path.name for path in trained(recipe).rglob("*") if path.is_file()}
+    assert "model.safetensors" in names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+
+
+@RECIPES
+def test_the_curve_has_a_loss_for_every_step(recipe, trained):
+    curve = pd.read_csv(trained(recipe) / "curve.csv")
+    assert curve["step"].tolist() == [1, 2, 3]
+    assert curve["loss"].notna().all()
+
+
+@pytest.mark.parametrize("recipe", [sft, continued, rlvr], ids=lambda module: module.RECIPE)
+def test_language_models_stay_causal(recipe, trained):
+    model, _ = load_language_model(trained(recipe))
+    assert isinstance(model, Qwen2ForCausalLM)
+
+
+def test_the_embedding_model_reads_bidirectionally(trained):
+    model, _ = load_backbone(trained(contrastive))
+    ids = torch.tensor([[300, 301, 302, 303], [300, 301, 302, 310]])
+    with torch.no_grad():
+        first = model(input_ids=ids).last_hidden_state[:, 0]
+    assert model.config.is_causal is False
+    assert not torch.allclose(first[0], first[1], atol=1e-6)
+
+
+def test_the_control_sees_as_many_tokens_as_the_model_it_is_matched_to(trained):
+    tokens = [
+        json.loads((trained(recipe) / "record.json").read_text())["train_tokens"]
+        for recipe in (sft, continued)
+    ]
+    assert tokens[0] == tokens[1]
+
+
+def test_one_seed_gives_the_same_weights_again(trained, corpus, base, tmp_path):
+    folder = tmp_path / "sft"
+    sft.train(folder, parent=base, corpus=corpus, seed=1, resume=tmp_path / "resume", settings=SFT)
+    assert weights_sha256(folder) == weights_sha256(trained(sft))
+
+
+def test_reinforcement_records_reward_and_length(trained):
+    curve = pd.read_csv(trained(rlvr) / "curve.csv")
+    assert curve["reward"].between(0, 1).all()
+    assert curve["completion_length"].between(1, 8).all()
+
+
+def test_the_reward_is_one_for_the_right_number_only(monkeypatch):
+    monkeypatch.setattr(rlvr, "is_correct", is_correct)
+    texts = ["3 + 4 = 7. #### 7", "3 + 4 = 8. #### 8", "seven"]
+    assert rlvr.accuracy(texts, [7, 7, 7]) == [1.0, 0.0, 0.0]
+
+
+def test_the_dose_is_zero_for_the_parent_itself_and_positive_after_training(trained, base, corpus):
+    problems = corpus / "problems.parquet"
+    none = kl_to_parent(base, base, problems, n_texts=20)
+    some = kl_to_parent(trained(sft), base, problems, n_texts=20)
+    assert none["kl_to_parent"] == pytest.approx(0, abs=1e-9)
+    assert some["kl_to_parent"] > 1e-4
+    assert none["n_tokens"] == some["n_tokens"] > 0
+
+
+def test_the_weight_change_is_relative_to_the_start():
+    layer = torch.nn.Linear(3, 2)
+    before = backbone_weights(layer)
+    with torch.no_grad():
+        for value in layer.parameters():
+            value.mul_(1.1)
+    assert relative_weight_change(before, layer) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_the_control_text_is_cut_to_the_asked_lengths(base):
+    _, tokenizer = load_language_model(base)
+    examples = continued.cut(["one two", "three"], tokenizer, [3, 5, 4])
+    assert [len(example) for example in examples] == [3, 5, 4]
