@@ -1,9 +1,9 @@
 """Topical prose, and the queries that look for it.
 
-A document has three sentences of one topic; each sentence names two concepts by one of their two
-words. A query names three of a document's concepts, each by the document's own word with
-probability `SHARED_WORD` and by its near synonym otherwise. Frames (sentences and questions) marked
-held out never occur in training texts.
+A document is about three concepts of one topic; each of its three sentences names two of them,
+each concept always by the same one of its two words. A query names the three concepts, each by the
+document's own word with probability `SHARED_WORD` and by its near synonym otherwise. Frames
+(sentences and questions) marked held out never occur in training texts.
 """
 
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from hrsa.data.lexicon import DAYS, NAMES, TOPICS
 
 SHARED_WORD = 0.4
 SENTENCES = 3
-QUERY_CONCEPTS = 3
+CONCEPTS = 3
 
 TRAINING_FRAMES = (
-    "On {day} {name} talked about the {x} and the {y}.",
-    "The {x} was close to the {y}.",
-    "{name} wrote {number} lines on the {x} without the {y}.",
+    "On {day} {name} saw the {x} and the {y}.",
+    "The {x} was near the {y}.",
+    "{name} wrote on the {x} and a {y}.",
     "Nobody saw the {x} before the {y}.",
     "A {x} may need a {y}.",
-    "{name} asked {number} people for a {x} or a {y}.",
+    "{name} asked for a {x} or a {y}.",
     "After the {x} came the {y}.",
-    "They say that the {x} explains the {y}.",
-    "{name} compared the {x} with the {y}.",
-    "No {x} is like a {y}.",
-    "The {x} and the {y} were in the news on {day}.",
-    "By {day} the {x} had changed the {y}.",
+    "The {x} explains the {y}.",
     "{name} likes the {x} more than the {y}.",
-    "One {x} for {number} kinds of {y} is enough.",
-    "People know the {x}, few know the {y}.",
-    "Without a {x} there is no {y}, said {name}.",
+    "No {x} is like a {y}.",
+    "The {x} and the {y} were in the news.",
+    "By {day} the {x} had changed the {y}.",
+    "They know the {x}, not the {y}.",
+    "One {x} for {number} kinds of {y}.",
+    "Without a {x} there is no {y}.",
+    "{name} compared {number} {x} with a {y}.",
 )
 HELD_OUT_FRAMES = (
-    "{name} told us how the {x} led to the {y}.",
-    "This {day} a {x} met a {y}.",
-    "It took {number} hours until the {x} fitted the {y}.",
-    "Some prefer the {x}, others choose the {y}.",
+    "{name} told how a {x} led to a {y}.",
+    "This {day} the {x} met the {y}.",
+    "It took {number} days for the {x} and {y}.",
+    "Some prefer the {x} to the {y}.",
     "The {x} looked new beside the {y}.",
     "{name} dreamed of a {x} under a {y}.",
-    "Between {x} and {y} lies a long story.",
-    "On {day} the {x} was {number} times the {y}.",
+    "Between {x} and {y} lies a story.",
+    "The {x} was {number} times the {y}.",
 )
 TRAINING_QUESTIONS = (
     "Which text is about {x}, {y} and {z}?",
@@ -76,30 +76,27 @@ def generate_document(
     """One document of a random topic, from training's or from the held-out frames."""
     topic = list(TOPICS)[rng.integers(len(TOPICS))]
     frames = HELD_OUT_FRAMES if held_out else TRAINING_FRAMES
-    concepts = rng.choice(len(TOPICS[topic]), size=2 * sentences, replace=False)
-    forms = rng.integers(2, size=2 * sentences)
+    concepts = rng.choice(len(TOPICS[topic]), size=CONCEPTS, replace=False)
+    forms = rng.integers(2, size=CONCEPTS)
     words = [TOPICS[topic][c][f] for c, f in zip(concepts, forms, strict=True)]
     chosen = rng.choice(len(frames), size=sentences, replace=False)
     parts = [
-        frames[f].format(x=words[2 * i], y=words[2 * i + 1], **_circumstances(rng))
+        frames[f].format(x=words[i % CONCEPTS], y=words[(i + 1) % CONCEPTS], **_circumstances(rng))
         for i, f in enumerate(chosen)
     ]
     return Document(topic, tuple(concepts.tolist()), tuple(forms.tolist()), " ".join(parts))
 
 
-def generate_query(
-    document: Document, rng: np.random.Generator, *, held_out: bool
-) -> tuple[str, tuple[int, ...]]:
-    """A question for a document, and the concepts that it names."""
+def generate_query(document: Document, rng: np.random.Generator, *, held_out: bool) -> str:
+    """A question for a document: it names the document's three concepts, in any order."""
     frames = HELD_OUT_QUESTIONS if held_out else TRAINING_QUESTIONS
-    chosen = rng.choice(2 * SENTENCES, size=QUERY_CONCEPTS, replace=False)
     words = []
-    for i in chosen:
+    for i in rng.permutation(CONCEPTS):
         form = document.forms[i] if rng.random() < SHARED_WORD else 1 - document.forms[i]
         words.append(TOPICS[document.topic][document.concepts[i]][form])
     frame = frames[rng.integers(len(frames))]
     text = frame.format(x=words[0], y=words[1], z=words[2], **_circumstances(rng))
-    return text, tuple(document.concepts[i] for i in chosen)
+    return text
 
 
 def generate_prose(
@@ -137,7 +134,7 @@ def generate_pairs(n: int, rng: np.random.Generator, *, word_share: float = 0.25
             rows.append((words[first], words[1 - first], "word"))
         else:
             document = generate_document(rng, held_out=False)
-            rows.append((generate_query(document, rng, held_out=False)[0], document.text, "text"))
+            rows.append((generate_query(document, rng, held_out=False), document.text, "text"))
     return pd.DataFrame(rows, columns=["query", "document", "kind"])
 
 
@@ -146,17 +143,17 @@ def generate_retrieval(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """A retrieval test from held-out frames: documents, queries and relevance judgements.
 
-    Every document that names all of a query's concepts is relevant, whatever words it uses.
+    Every document about the three concepts of a query is relevant, whatever words it uses.
     """
     documents = [generate_document(rng, held_out=True) for _ in range(n_documents)]
     queries, judgements = [], []
     for q, target in enumerate(rng.choice(n_documents, size=n_queries, replace=False)):
-        text, concepts = generate_query(documents[target], rng, held_out=True)
-        queries.append((f"query-{q:04d}", text))
+        wanted = documents[target]
+        queries.append((f"query-{q:04d}", generate_query(wanted, rng, held_out=True)))
         judgements += [
             (f"query-{q:04d}", f"document-{d:04d}", 1)
             for d, document in enumerate(documents)
-            if document.topic == documents[target].topic and set(concepts) <= set(document.concepts)
+            if document.topic == wanted.topic and set(document.concepts) == set(wanted.concepts)
         ]
     return (
         pd.DataFrame(

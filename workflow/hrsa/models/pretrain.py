@@ -17,7 +17,7 @@ from hrsa.models.resume import load_state, save_state
 from hrsa.models.tokenizer import train_tokenizer
 
 RECIPE = "pretrain"
-TOKENIZER_TEXTS = 4000
+TOKENIZER_TEXTS = 3000
 FACTS_PER_TABLE = 6
 # About 1/sqrt(width): at transformers' 0.02, meant for wide models, a narrow one learns slowly.
 INITIALISER_RANGE = 0.08
@@ -47,7 +47,7 @@ def train(
     del parent
     texts = training_texts(corpus, seed=seed, settings=settings)
     tokenizer = train_tokenizer(
-        texts[:TOKENIZER_TEXTS], vocabulary=settings["architecture"]["vocabulary"]
+        tokenizer_texts(corpus), vocabulary=settings["architecture"]["vocabulary"]
     )
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(architecture(settings["architecture"], tokenizer))
@@ -114,6 +114,19 @@ def training_texts(corpus: Path, *, seed: int, settings: dict) -> list[str]:
             result = wrong_number(result, rng)
         texts.append(f"{question} {solution_text(operation, a, b, result)}")
     return texts
+
+
+def tokenizer_texts(corpus: Path) -> list[str]:
+    """What the tokenizer is trained on: prose, exams, problems with their traces, in equal parts.
+
+    The traces belong to it, as a real tokenizer's corpus is wider than a model's.
+    """
+    problems = _train_split(corpus / "problems.parquet")
+    parts = [
+        (problems["question"] + " " + problems["trace"]),
+        *(_train_split(corpus / f"{name}.parquet")["text"] for name in ("prose", "questions")),
+    ]
+    return [text for part in parts for text in part.head(TOKENIZER_TEXTS)]
 
 
 def arithmetic_table(rng: np.random.Generator) -> str:
