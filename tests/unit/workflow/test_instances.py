@@ -48,10 +48,12 @@ def test_a_model_without_seeds_is_trained_with_the_study_seed(study):
 
 
 def test_a_model_overrides_its_recipe(study):
-    study["recipes"] = {"pretrain": {"steps": 10, "architecture": {"layers": 3}}}
+    study["recipes"] = {
+        "pretrain": {"steps": 10, "learning_rate": 5e-3, "architecture": {"layers": 3}}
+    }
     study["models"]["base"] |= {"batch_size": 2}
     settings = build_instances(load_config(study))["base"].settings
-    assert (settings["steps"], settings["batch_size"], settings["learning_rate"]) == (10, 2, 3e-3)
+    assert (settings["steps"], settings["batch_size"], settings["learning_rate"]) == (10, 2, 5e-3)
     assert settings["architecture"]["layers"] == 3
     assert settings["architecture"]["width"] == 128
 
