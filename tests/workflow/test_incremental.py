@@ -121,9 +121,20 @@ def test_a_changed_data_set_is_extracted_and_compared_again_and_nothing_is_train
     assert not plan.rules & {"corpus", "pretrain", "sft", "contrastive", "accuracy", "evaluate"}
 
 
-def test_a_changed_corpus_trains_again(checkout):
+def test_a_changed_corpus_trains_again_what_reads_that_part_of_it(checkout):
     checkout.edit("tests/workflow/small.yaml", "  pairs: 200\n", "  pairs: 210\n")
-    assert checkout.plan().counts["contrastive"] == 3
+    plan = checkout.plan()
+    assert plan.counts["corpus"] == 1
+    assert plan.counts["contrastive"] == 3
+    assert not {"pretrain", "sft", "accuracy"} & plan.rules
+
+
+def test_more_queries_only_score_the_benchmarks_again(checkout):
+    checkout.edit("tests/workflow/small.yaml", "queries: 8}", "queries: 9}")
+    plan = checkout.plan()
+    trained = {"pretrain", "sft", "contrastive", "extract", "cka", "dataset"}
+    assert "evaluate" in plan.rules
+    assert not trained & plan.rules
 
 
 def test_files_that_are_still_right_are_kept_when_a_data_set_is_added(checkout):

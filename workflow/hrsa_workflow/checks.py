@@ -42,7 +42,9 @@ def check_references(config: dict[str, Any]) -> None:
     _check_pairs(config)
     _check_metrics(config)
     for entry in config["benchmarks"]["models"]:
+        _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
         _resolve_any_seed(config, entry, "benchmarks.models")
+    _check_corpus(config)
 
 
 def check_sources(config: dict[str, Any], root: Path) -> None:
@@ -82,12 +84,8 @@ def _check_parents(config: dict[str, Any]) -> None:
         key = f"models.{name}.parent"
         if "parent" not in model:
             continue
-        parent, _, step = parse_reference(model["parent"])
-        if step is not None:
-            raise UserError(
-                f"`{key}` is `{model['parent']}`; training starts from a finished model, not "
-                f"from a checkpoint. Remove `@{step}`."
-            )
+        parent = parse_reference(model["parent"])[0]
+        _refuse_step(model["parent"], key, "training starts from a finished model")
         if parent in models and model["recipe"] not in ("reading", "contrastive"):
             recipe = models[parent].get("recipe", "pretrain")
             if recipe not in LANGUAGE_MODEL_RECIPES:
@@ -102,6 +100,7 @@ def _check_parents(config: dict[str, Any]) -> None:
         if model.get("recipe") == "continued":
             match = model_settings(config, model)["match"]
             matched = parse_reference(match)[0]
+            _refuse_step(match, f"models.{name}.match", "a control matches a whole training")
             _resolve_any_seed(config, match, f"models.{name}.match")
             if models[matched].get("recipe") != "sft":
                 sft = [other for other in models if models[other].get("recipe") == "sft"]
@@ -109,6 +108,33 @@ def _check_parents(config: dict[str, Any]) -> None:
                     f"`match` of `models.{name}` is `{match}`; a control matches the steps and "
                     f"tokens of a model of recipe sft; allowed: {', '.join(sft) or 'none here'}."
                 )
+
+
+def _refuse_step(text: str, key: str, reason: str) -> None:
+    step = parse_reference(text)[2]
+    if step is not None:
+        raise UserError(
+            f"`{key}` is `{text}`; {reason}, not from or of a checkpoint. Remove `@{step}`."
+        )
+
+
+def _check_corpus(config: dict[str, Any]) -> None:
+    retrieval = config["corpus"]["retrieval"]
+    if retrieval["queries"] > retrieval["documents"]:
+        raise UserError(
+            f"`corpus.retrieval.queries` is {retrieval['queries']}, but each query is made from a "
+            f"document of its own; allowed: at most `documents`, {retrieval['documents']}."
+        )
+    for name, model in config["models"].items():
+        if model.get("recipe") != "pretrain":
+            continue
+        settings = model_settings(config, model)
+        shares = settings["problem_share"] + settings["table_share"]
+        if shares > 1:
+            raise UserError(
+                f"`problem_share` and `table_share` of `models.{name}` add up to {shares:g}; the "
+                "rest of the texts is prose, so that together they are at most 1."
+            )
 
 
 def _check_cycle(models: dict[str, Any], start: str) -> None:
@@ -135,7 +161,11 @@ def _check_checkpoints(config: dict[str, Any]) -> None:
                 f"`{key}.seeds` names seed {unknown[0]}; allowed: "
                 f"{', '.join(map(str, seeds)) or 'none, as the model lists no seeds'}."
             )
-        steps, last = model["checkpoints"]["steps"], model_settings(config, model)["steps"]
+        settings = model_settings(config, model)
+        if model.get("recipe") == "continued":  # it trains for as long as the model it matches
+            matched = parse_reference(settings["match"])[0]
+            settings = model_settings(config, config["models"][matched])
+        steps, last = model["checkpoints"]["steps"], settings["steps"]
         if late := [step for step in steps if step >= last]:
             raise UserError(
                 f"`{key}.steps` names step {late[0]}, but training ends at step {last}; "

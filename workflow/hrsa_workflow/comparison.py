@@ -57,7 +57,8 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
             ):
                 subject = Subject(left, right, paired_rows(left, right), index, dataset)
                 result = measure(subject)
-                tables.append(_labelled(result.table, pair, entry, dataset))
+                table = _with_attention(result.table, left, right)
+                tables.append(_labelled(table, pair, entry, dataset))
                 group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
                 for array, values in sorted(result.arrays.items()):
                     arrays.create_dataset(f"{group}/{array}", data=values)
@@ -70,6 +71,19 @@ def _verify(paths: Iterable[str]) -> None:
     for path in sorted(paths):
         with open_activations(path) as activations:
             activations.verify()
+
+
+def _with_attention(
+    table: pd.DataFrame, reference: Activations, candidate: Activations
+) -> pd.DataFrame:
+    """Say in each row's note when the two sides read with different attention."""
+    modes = [str(side.attrs["attention"]) for side in (reference, candidate)]
+    if modes[0] == modes[1]:
+        return table
+    remark = f"attention differs: reference {modes[0]}, candidate {modes[1]}"
+    return table.assign(
+        note=[f"{note}; {remark}" if note else remark for note in table["note"].fillna("")]
+    )
 
 
 def _labelled(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hrsa.activations.header import extraction_header
 from hrsa.activations.store import header_matches
+from hrsa.models.retrieve import configuration_sha256
 
 
 def extract_instance(
@@ -99,6 +100,7 @@ def _model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[
     return {
         "model": f"{record['model']}@{step}" if step else record["model"],
         "model_sha256": weights,
+        "configuration_sha256": configuration_sha256(folder),
         "tokenizer_sha256": tokenizer.hexdigest(),
         "attention": record["attention"],
         "template": None,

@@ -24,7 +24,10 @@ def read_otherwise(parent: Path, folder: Path, *, attention: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(parent.iterdir()):
         target = folder / file.name
-        if file.is_dir() or file.name in NOT_TAKEN_OVER:
+        if file.name in NOT_TAKEN_OVER or file.is_dir():
+            # of folders, only the modules of an embedding model (1_Pooling, ...) belong to it
+            if file.is_dir() and file.name[0].isdigit():
+                shutil.copytree(file, target, dirs_exist_ok=True)
             continue
         target.unlink(missing_ok=True)
         if file.suffix == ".safetensors":

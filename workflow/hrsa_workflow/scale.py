@@ -42,6 +42,7 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
         name: _fewer(dataset, PROBE_SAMPLES if name == probed else SAMPLES)
         for name, dataset in config["datasets"].items()
     }
+    small["pairs"] = [_shrink_pair(pair, config["models"]) for pair in config["pairs"]]
     small["accuracy"] = config["accuracy"] | {"problems": min(config["accuracy"]["problems"], 24)}
     return small
 
@@ -54,6 +55,17 @@ def _shrink_model(model: dict[str, Any]) -> dict[str, Any]:
             "steps": list(range(1, min(len(steps), STEPS - 1) + 1))
         }
     return small
+
+
+def _shrink_pair(pair: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """Rename the checkpoints that a pair names, as `_shrink_model` moves them."""
+    moved = {}
+    for side in ("reference", "candidate"):
+        name, at, step = pair[side].partition("@")
+        steps = models.get(name.split(".s")[0], {}).get("checkpoints", {}).get("steps", [])
+        if at and step.isdigit() and int(step) in steps:
+            moved[side] = f"{name}@{min(sorted(steps).index(int(step)), STEPS - 2) + 1}"
+    return pair | moved
 
 
 def _fewer(dataset: dict[str, Any], samples: int) -> dict[str, Any]:

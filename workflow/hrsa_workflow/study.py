@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hrsa.models.retrieve import wanted_files
 from hrsa_workflow.instances import (
     METRICS,
     build_instances,
@@ -41,7 +42,6 @@ TASK_CORPUS = {
     "TopicClassification": ("topics",),
     "TopicRetrieval": ("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
 }
-MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt")
 
 
 class Study:
@@ -168,7 +168,8 @@ class Study:
         path = self._path("models", self.instances[instance].model)
         if path.is_file():
             return [str(path)]
-        return sorted(str(file) for glob in MODEL_FILES for file in path.glob(glob))
+        names = (str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+        return [str(path / name) for name in wanted_files(names)]
 
     def hub_folder(self, instance: str) -> str:
         """Where the download of a hub model lies, shared by all studies."""
@@ -206,9 +207,19 @@ class Study:
         if one.source != "continued":
             return canonical(one.settings | checkpoints)
         models = self.config["models"]
-        matched = models[parse_reference(one.settings["match"])[0]]
+        name, seed, _ = parse_reference(one.settings["match"])
+        matched = models[name]
+        # Of a model with several seeds, the first: its examples give the lengths to match.
+        first = resolve(
+            self.config,
+            one.settings["match"],
+            key="match",
+            seed=seed if seed is not None else next(iter(matched.get("seeds", [])), None),
+        )
         settings = {
-            "match": model_settings(self.config, matched) | checkpoints,
+            "match": model_settings(self.config, matched)
+            | checkpoints
+            | {"seed": self.instances[first].train_seed},
             "pretrain": self._pretraining(instance),
         }
         return canonical(settings)

@@ -63,6 +63,7 @@ rule figure_reward:
         runtime=20,
     params:
         labels=[study.labels(instance) for instance in study.named(*RECIPES)],
+        kinds=products.model_kinds(study),
         smoke=products.is_smoke(study),
         code=code_version("figure_reward.py"),
     message:

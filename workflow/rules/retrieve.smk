@@ -3,18 +3,13 @@
 
 rule corpus:
     output:
-        problems="<results>/datasets/corpus/problems.parquet",
-        prose="<results>/datasets/corpus/prose.parquet",
-        questions="<results>/datasets/corpus/questions.parquet",
-        pairs="<results>/datasets/corpus/pairs.parquet",
-        topics="<results>/datasets/corpus/topics.parquet",
-        documents="<results>/datasets/corpus/retrieval-documents.parquet",
-        queries="<results>/datasets/corpus/retrieval-queries.parquet",
-        qrels="<results>/datasets/corpus/retrieval-qrels.parquet",
+        table="<results>/datasets/corpus/{part}.parquet",
     log:
-        "<logs>/corpus.log",
+        "<logs>/corpus/{part}.log",
     benchmark:
-        "<timing>/corpus.tsv"
+        "<timing>/corpus/{part}.tsv"
+    wildcard_constraints:
+        part=any_of(CORPUS_SIZES),
     conda:
         ENVIRONMENT
     threads: 1
@@ -22,11 +17,9 @@ rule corpus:
         mem_mb=2000,
         runtime=30,
     params:
-        seed=study.config["seed"],
-        sizes=study.config["corpus"],
-        code=code_version("corpus.py"),
+        part=lambda w: study.corpus_part([w.part]),
     message:
-        "Generating the corpus"
+        "Generating the corpus: {wildcards.part}"
     script:
         "../scripts/corpus.py"
 

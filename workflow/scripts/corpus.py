@@ -1,14 +1,13 @@
-"""Generate every training and test text of the study."""
-
-from pathlib import Path
+"""Generate one file of the corpus: training and test texts of one kind."""
 
 from hrsa_workflow.job import job
 
 with job(snakemake):
-    from hrsa.data.corpus import write_corpus
+    from hrsa.data.corpus import generate_part
 
-    write_corpus(
-        Path(snakemake.output.problems).parent,
-        seed=snakemake.params.seed,
-        sizes=snakemake.params.sizes,
+    table = generate_part(
+        snakemake.wildcards.part,
+        seed=snakemake.params.part["seed"],
+        sizes=snakemake.params.part["sizes"],
     )
+    table.to_parquet(snakemake.output.table, index=False)

@@ -9,4 +9,4 @@ with job(snakemake):
 
     curves = read_curves(snakemake.input.curves, snakemake.params.labels)
     save_figure(reward_curve(curves), snakemake, prefix="reward_")
-    save_figure(loss_curves(curves), snakemake, prefix="losses_")
+    save_figure(loss_curves(curves, kinds=snakemake.params.kinds), snakemake, prefix="losses_")

@@ -17,6 +17,6 @@ with job(snakemake):
             labels,
             kind=snakemake.params.kind,
             seed=snakemake.params.seed,
-            layers=subject.reference.layers[1:],
+            layers=[layer for layer in subject.reference.layers if layer > 0],
         ),
     )

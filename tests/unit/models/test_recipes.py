@@ -42,7 +42,7 @@ PRETRAIN = {
 SFT = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3, "checkpoints": [2]}
 SETTINGS = {
     sft: SFT,
-    continued: {"match": SFT, "pretrain": PRETRAIN},
+    continued: {"match": SFT | {"seed": 1}, "pretrain": PRETRAIN},
     rlvr: {
         "steps": 3,
         "prompts_per_step": 2,

@@ -1,6 +1,7 @@
 """Models from outside: what is asked of the hub, what errors say, what a study's folder gets."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from huggingface_hub import errors
 
 from hrsa.errors import UserError
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
-from hrsa.models.retrieve import materialise_path, retrieve, wanted_files
+from hrsa.models.retrieve import configuration_sha256, materialise_path, retrieve, wanted_files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -137,6 +138,7 @@ def test_a_folder_becomes_a_model_of_the_study_without_copying_weights(qwen_fold
     assert (folder / "model.safetensors").is_symlink()
     assert not (folder / "model.safetensors").readlink().is_absolute()
     assert json.loads((folder / "record.json").read_text()) == record
+    assert len(record.pop("configuration_sha256")) == 64
     assert record == {
         "model": "mine",
         "recipe": "path",
@@ -255,3 +257,13 @@ def test_another_source_is_not_written_through_a_link_to_the_first(
     assert weights_sha256(qwen_folder) == before
     assert record["sha256"] == weights_sha256(tmp_path / "mine") != before
     assert record["note"] == "weights read from F32 (GGUF)"
+
+
+def test_another_configuration_is_another_model(qwen_folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(qwen_folder, copy)
+    same = configuration_sha256(copy)
+    assert same == configuration_sha256(qwen_folder)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"rope_theta": 5000.0}))
+    assert configuration_sha256(copy) != same

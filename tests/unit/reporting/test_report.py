@@ -15,7 +15,7 @@ STUDY = {
     "models": {
         "base": {"recipe": "pretrain"},
         "sft": {"recipe": "sft", "parent": "base", "seeds": [0, 1]},
-        "mine": {"path": "/home/someone/checkpoints/mine"},
+        "mine": {"path": "elsewhere/checkpoints/mine"},
         "qwen": {"hub": "Qwen/Qwen2.5-1.5B", "revision": "abc123"},
     },
     "pairs": [{"name": "base-sft", "kind": "sft", "reference": "base", "candidate": "sft"}],
@@ -165,7 +165,9 @@ def test_sharpening_and_dequantised_weights_are_explained_where_they_apply(tmp_p
     assert "sharpening" not in plain
     assert "Dequantised" not in plain
     noted = {"sft.s0": "weights dequantised from Q4_1 (GGUF)"}
-    html = written(tmp_path, wrong_share=0.5, notes=noted)
+    assert "sharpening" not in written(tmp_path, wrong_share=0.5)  # no model was trained by RLVR
+    models = STUDY["models"] | {"rlvr": {"recipe": "rlvr", "parent": "base"}}
+    html = written(tmp_path, wrong_share=0.5, notes=noted, models=models)
     assert "50 % of the worked problems" in html
     assert "The weights of sft.s0" in html
     assert "sft.s0: weights dequantised from Q4_1 (GGUF)" in html

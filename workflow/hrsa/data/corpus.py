@@ -22,44 +22,53 @@ FILES = (
 TEST_SPLITS = ("test", "test_templates")
 
 
-def generate_corpus(*, seed: int, sizes: dict) -> dict[str, pd.DataFrame]:
-    """Generate all texts of the miniature study.
+def generate_part(name: str, *, seed: int, sizes: dict) -> pd.DataFrame:
+    """Generate one file of the corpus.
 
     Parameters
     ----------
+    name : str
+        One of `FILES`.
     seed : int
         Each file draws from a stream of its own, so that one file's size leaves the others alone.
     sizes : dict
         `problems`, `test_problems` (per test split), `prose`, `topics` {train, validation, test},
-        `questions`, `pairs`, `retrieval` {documents, queries}.
+        `questions`, `pairs`, `retrieval` {documents, queries}; only the file's own are read.
 
     Returns
     -------
-    dict of DataFrame
-        One frame for each name in `FILES`.
+    DataFrame
     """
     streams = dict(zip(FILES, np.random.SeedSequence(seed).spawn(len(FILES)), strict=True))
-    rng = {name: np.random.default_rng(stream) for name, stream in streams.items()}
-    documents, queries, qrels = generate_retrieval(
-        sizes["retrieval"]["documents"], sizes["retrieval"]["queries"], rng["retrieval-documents"]
-    )
-    return {
-        "problems": _problems(sizes, rng["problems"]),
-        "prose": generate_prose(sizes["prose"], rng["prose"], held_out=False).assign(split="train"),
-        "questions": _questions(sizes["questions"], rng["questions"]),
-        "pairs": generate_pairs(sizes["pairs"], rng["pairs"]).assign(split="train"),
-        "topics": _topics(sizes["topics"], rng["topics"]),
-        "retrieval-documents": documents,
-        "retrieval-queries": queries,
-        "retrieval-qrels": qrels,
-    }
+    if name.startswith("retrieval-"):
+        rng = np.random.default_rng(streams["retrieval-documents"])
+        parts = generate_retrieval(
+            sizes["retrieval"]["documents"], sizes["retrieval"]["queries"], rng
+        )
+        return dict(zip(("documents", "queries", "qrels"), parts, strict=True))[
+            name.removeprefix("retrieval-")
+        ]
+    rng = np.random.default_rng(streams[name])
+    match name:
+        case "problems":
+            return _problems(sizes, rng)
+        case "prose":
+            return generate_prose(sizes["prose"], rng, held_out=False).assign(split="train")
+        case "questions":
+            return _questions(sizes["questions"], rng)
+        case "pairs":
+            return generate_pairs(sizes["pairs"], rng).assign(split="train")
+        case _:
+            return _topics(sizes["topics"], rng)
 
 
 def write_corpus(folder: Path, *, seed: int, sizes: dict) -> None:
-    """Write the frames of `generate_corpus` as `<folder>/<name>.parquet`."""
+    """Write every file of the corpus as `<folder>/<name>.parquet`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in generate_corpus(seed=seed, sizes=sizes).items():
-        frame.to_parquet(folder / f"{name}.parquet", index=False)
+    for name in FILES:
+        generate_part(name, seed=seed, sizes=sizes).to_parquet(
+            folder / f"{name}.parquet", index=False
+        )
 
 
 def mask(text: str) -> str:

@@ -82,8 +82,10 @@ def generated(settings: dict, corpus: Path) -> pd.DataFrame:
     if name == "problems":
         frame["text"] = frame["question"] + " " + frame["solution"]
         frame["label"] = frame["operation"]
-    if name != "topics":
-        frame = frame[frame["split"] == settings.get("split", "test")]
+    # a topic's splits are the probe's own: no model is trained on any of them
+    split = settings.get("split", None if name == "topics" else "test")
+    if split is not None:
+        frame = frame[frame["split"] == split]
     return frame[COLUMNS]
 
 

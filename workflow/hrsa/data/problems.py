@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hrsa.data.lexicon import NAMES, THINGS
+from hrsa.errors import UserError
 
 LARGEST_OPERAND = 9  # of a sum; a difference undoes such a sum
 LARGEST_SUM = 2 * LARGEST_OPERAND
@@ -132,6 +133,12 @@ def generate_problems(split: str, n: int, rng: np.random.Generator) -> pd.DataFr
         for a, b in number_pairs(template.operation)
         if split == "test_templates" or is_held_out(template, a, b) == (split == "test")
     ]
+    most = len(pool) * len(NAMES) * len(THINGS) // 4
+    if n > most:
+        raise UserError(
+            f"{n} problems of the split {split} were asked for, but the generator has no more than "
+            f"{most} that differ enough; lower `corpus.problems` or `corpus.test_problems`."
+        )
     rows: dict[str, dict] = {}
     while len(rows) < n:
         template, a, b = pool[rng.integers(len(pool))]

@@ -57,8 +57,8 @@ def dynamics_curves(
         11.2,
         2.6 * n_rows,
         title=title,
-        subtitle="Reference and candidate at the same step of their contrastive training; "
-        f"{dataset_phrase(frame)}. Higher = more alike.",
+        subtitle="Reference and candidate at the same step of their contrastive training. "
+        "Higher = more alike.",
         notes="Dashed grey: pairs that differ only in a seed, at the end of training; the band "
         "is their range. Open marks: final models of seeds without checkpoints. Each panel has its "
         "own scale.",
@@ -86,6 +86,8 @@ def _title(ax: Axes, headline: Headline, rows: pd.DataFrame) -> None:
     """Name the metric, and below it which layers and estimator the panel shows."""
     details = ["mean over layers" if headline.layer == "mean" else "final layer"]
     details += sorted({VARIANT_LABELS.get(name, name) for name in rows["variant"] if name})
+    if not rows.empty:
+        details.append(dataset_phrase(rows))
     ax.set_title(headline.label, pad=17)
     ax.annotate(
         ", ".join(details),

@@ -20,8 +20,10 @@ def train(
 ) -> None:
     """Train on plain text with the optimiser, steps and tokens of an SFT run.
 
-    Arguments as in `hrsa.models.pretrain.train`; settings: `match`, the settings of the SFT model,
-    and `pretrain`, those of the pretraining whose mixture of texts is continued.
+    The tokens that are read match; the loss counts all of them here, and in SFT those of the
+    completions. Arguments as in `hrsa.models.pretrain.train`; settings: `match`, the settings of
+    the SFT model with its `seed`, and `pretrain`, those of the pretraining whose mixture of texts
+    is continued.
     """
     assert parent is not None, "continued pretraining starts from a parent model"
     model, tokenizer = load_language_model(parent)
@@ -31,7 +33,7 @@ def train(
     mixture = settings["pretrain"] | enough
     # a seed of its own: the texts must not be the very ones that pretraining began with
     texts = training_texts(corpus, seed=seed + 1_000_003, settings=mixture)
-    problems = draw_problems(corpus, seed=seed, settings=match)
+    problems = draw_problems(corpus, seed=match["seed"], settings=match)
     lengths = [
         len(prompt) + len(completion) + 1
         for prompt, completion in zip(

@@ -61,9 +61,11 @@ def train(
         loss=MultipleNegativesRankingLoss(model, scale=1 / settings["temperature"]),
     )
     steps = settings.get("checkpoints", [])
-    trainer.add_callback(ExposeCheckpoints(output, steps, lambda path: save(model, path)))
+    exposed = ExposeCheckpoints(resume, steps, lambda path: save(model, path))
+    trainer.add_callback(exposed)
     trainer.train(resume_from_checkpoint=resume_from(resume))
     save(model, output)
+    exposed.place(output)
     per_step = mean_tokens(model, datasets) * settings["batch_size"]
     finish_folder(
         output,
@@ -85,6 +87,7 @@ def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
     transformer = Transformer(str(parent), max_seq_length=max_length)
     # sentence-transformers drops is_causal from its config arguments without a word
     transformer.model.config.is_causal = False
+    assert attention_mode(transformer.model.config) == "bidirectional"
     transformer.tokenizer.padding_side = "right"
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pooling], device="cpu")

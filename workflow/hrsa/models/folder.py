@@ -88,7 +88,7 @@ def finish_folder(
 def backbone_weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy of the weights without the language-model head's prefix, so that heads may differ."""
     return {
-        name.removeprefix("model."): value.detach().double().clone()
+        name.removeprefix("model."): value.detach().cpu().double().clone()
         for name, value in model.state_dict().items()
         if not name.startswith("lm_head")
     }

@@ -6,6 +6,7 @@ makes of it, or of a user's own folder or GGUF file, a model folder of the study
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -69,6 +70,16 @@ def wanted_files(names: Iterable[str]) -> list[str]:
         for name in names
         if any(fnmatch(name, glob) and name.count("/") == glob.count("/") for glob in patterns)
     )
+
+
+def configuration_sha256(folder: Path) -> str:
+    """Hash of the small files that decide how a model reads: configuration, tokenizer, pooling."""
+    names = (str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    digest = hashlib.sha256()
+    for name in wanted_files(names):
+        if "/" in name or not name.endswith(".safetensors"):
+            digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def retrieve(repository: str, revision: str, folder: Path) -> dict[str, Any]:
@@ -163,6 +174,7 @@ def materialise_path(
         "seed": None,
         "parent": None,
         "sha256": weights_sha256(folder),
+        "configuration_sha256": configuration_sha256(folder),
         "attention": attention_mode(backbone.config),
         "train_tokens": None,
         "steps": None,

@@ -62,11 +62,11 @@ def train(
         processing_class=tokenizer,
     )
     steps = settings.get("checkpoints", [])
-    trainer.add_callback(
-        ExposeCheckpoints(output, steps, lambda path: save_model(path, model, tokenizer))
-    )
+    exposed = ExposeCheckpoints(resume, steps, lambda path: save_model(path, model, tokenizer))
+    trainer.add_callback(exposed)
     trainer.train(resume_from_checkpoint=resume_from(resume))
     save_model(output, model, tokenizer)
+    exposed.place(output)
     history = trainer.state.log_history
     tokens = {entry["step"]: int(entry["num_tokens"]) for entry in history if "num_tokens" in entry}
     finish_folder(

@@ -88,11 +88,11 @@ def fine_tune(
         model=model, args=arguments, train_dataset=examples, processing_class=tokenizer
     )
     steps = settings.get("checkpoints", [])
-    trainer.add_callback(
-        ExposeCheckpoints(output, steps, lambda path: save_model(path, model, tokenizer))
-    )
+    exposed = ExposeCheckpoints(resume, steps, lambda path: save_model(path, model, tokenizer))
+    trainer.add_callback(exposed)
     trainer.train(resume_from_checkpoint=resume_from(resume))
     save_model(output, model, tokenizer)
+    exposed.place(output)
     prepared: Any = trainer.train_dataset
     lengths = [len(row) for row in prepared["input_ids"]]
     per_step = sum(lengths) / settings["steps"]

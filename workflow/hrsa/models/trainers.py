@@ -1,5 +1,6 @@
 """What the recipes built on transformers' Trainer share: arguments, checkpoints, curves."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,31 @@ def resume_from(resume: Path) -> str | None:
 class ExposeCheckpoints(TrainerCallback):
     """Save the model as a folder of its own at the steps that a study asks for.
 
+    They wait beside the state of the run, so that a run that goes on after a kill still has those
+    from before it; `place` puts them into the finished model's folder.
+
     Parameters
     ----------
-    output : Path
-        The model's folder; checkpoints go to `checkpoints/<step>/` in it.
+    resume : Path
+        Folder of the run's state.
     steps : list of int
     save : callable
         Writes the model as it is now to the folder that it is given.
     """
 
-    def __init__(self, output: Path, steps: list[int], save: Any):
-        self.output, self.steps, self.save = output, set(steps), save
+    def __init__(self, resume: Path, steps: list[int], save: Any):
+        self.waiting, self.steps, self.save = resume / "exposed", set(steps), save
 
     def on_step_end(self, args, state, control, **kwargs):  # noqa: D102 (transformers' hook)
         if state.global_step in self.steps:
-            self.save(self.output / CHECKPOINTS / str(state.global_step))
+            self.save(self.waiting / str(state.global_step))
+
+    def place(self, output: Path) -> None:
+        """Copy the checkpoints to `checkpoints/<step>/` of the model's folder."""
+        for step in sorted(self.steps):
+            shutil.copytree(
+                self.waiting / str(step), output / CHECKPOINTS / str(step), dirs_exist_ok=True
+            )
 
 
 def curve_of(history: list[dict], columns: dict[str, str]) -> pd.DataFrame:

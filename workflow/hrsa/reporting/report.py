@@ -121,6 +121,9 @@ def write_report(
         run=_run_tables(study, notes),
         benchmarks=list(study.get("benchmarks") or []),
         wrong_share=study.get("wrong_share"),
+        has_rlvr=any(
+            model.get("recipe") == "rlvr" for model in dict(study.get("models") or {}).values()
+        ),
         dequantised=sorted(model for model, note in notes.items() if "dequantised" in note),
         figures=[_shown_figure(entry, path.parent) for entry in figures],
         tables=[shown_table(title, table) for title, table in tables.items()],
