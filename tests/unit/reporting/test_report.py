@@ -99,7 +99,7 @@ def test_question_and_what_was_run_are_there(tmp_path):
 def test_folders_of_the_machine_are_not_told(tmp_path):
     html = written(tmp_path)
     assert "folder mine" in html
-    assert "/home/someone" not in html
+    assert "elsewhere/checkpoints" not in html
     assert str(tmp_path) not in html
 
 
