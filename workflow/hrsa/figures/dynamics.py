@@ -61,7 +61,7 @@ def dynamics_curves(
         "Higher = more alike.",
         notes="Dashed grey: pairs that differ only in a seed, at the end of training; the band "
         "is their range. Open marks: final models of seeds without checkpoints. Each panel has its "
-        "own scale.",
+        f"own scale. {_data_sets(frame)}",
     )
     axes = fig.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     for ax, headline in zip(axes, HEADLINES, strict=False):
@@ -82,12 +82,24 @@ def _next_step(steps: list[float]) -> float:
     return steps[-1] + gap
 
 
+def _data_sets(frame: pd.DataFrame) -> str:
+    """Say which panels average over which data sets."""
+    panels: dict[str, list[str]] = {}
+    for headline in HEADLINES:
+        rows = headline_rows(frame, headline)
+        if not rows.empty:
+            panels.setdefault(dataset_phrase(rows), []).append(headline.label)
+    if not panels:
+        return ""
+    most = max(panels, key=lambda phrase: len(panels[phrase]))
+    others = [f"{' and '.join(names)}: {p}" for p, names in panels.items() if p != most]
+    return f"{'; '.join([most[0].upper() + most[1:], *others])}."
+
+
 def _title(ax: Axes, headline: Headline, rows: pd.DataFrame) -> None:
     """Name the metric, and below it which layers and estimator the panel shows."""
     details = ["mean over layers" if headline.layer == "mean" else "final layer"]
     details += sorted({VARIANT_LABELS.get(name, name) for name in rows["variant"] if name})
-    if not rows.empty:
-        details.append(dataset_phrase(rows))
     ax.set_title(headline.label, pad=17)
     ax.annotate(
         ", ".join(details),
