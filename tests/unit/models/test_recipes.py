@@ -11,7 +11,7 @@ from hrsa.data.corpus import write_corpus
 from hrsa.data.verifiers import is_correct
 from hrsa.models import continued, contrastive, pretrain, rlvr, sft
 from hrsa.models.dose import kl_to_parent
-from hrsa.models.folder import backbone_weights, relative_weight_change
+from hrsa.models.folder import backbone_weights, relative_weight_change, save_model
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 
 SIZES = {
@@ -215,3 +215,41 @@ def test_the_control_text_is_cut_to_the_asked_lengths(base):
     _, tokenizer = load_language_model(base)
     examples = continued.cut(["one two", "three"], tokenizer, [3, 5, 4])
     assert [len(example) for example in examples] == [3, 5, 4]
+
+
+def test_a_killed_run_goes_on_and_keeps_the_checkpoints_from_before(
+    corpus, base, tmp_path, monkeypatch
+):
+    plain = sft.common_arguments
+    monkeypatch.setattr(sft, "common_arguments", lambda r, **kw: plain(r, **kw | EVERY_2))
+    settings = SFT | {"steps": 4, "checkpoints": [1, 3]}
+
+    def train(folder):
+        sft.train(
+            folder,
+            parent=base,
+            corpus=corpus,
+            seed=1,
+            resume=folder.parent / f"{folder.name}-resume",
+            settings=settings,
+        )
+
+    train(tmp_path / "whole")
+    with monkeypatch.context() as kill:
+        kill.setattr(sft, "save_model", killed_at_step_3)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    train(tmp_path / "killed")
+    for place in (".", "checkpoints/1", "checkpoints/3"):
+        whole, killed = (weights_sha256(tmp_path / name / place) for name in ("whole", "killed"))
+        assert whole == killed
+
+
+EVERY_2 = {"save_every": 2}
+
+
+def killed_at_step_3(folder, model, tokenizer):
+    if folder.name == "3":
+        raise KeyboardInterrupt
+    save_model(folder, model, tokenizer)
