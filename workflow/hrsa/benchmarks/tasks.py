@@ -7,6 +7,7 @@ differences are computed from.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -59,9 +60,9 @@ class LocalTask:
             )
         return frame
 
+    @abstractmethod
     def item_scores(self) -> pd.Series:
         """Score of each item in the last run, indexed by item id; their mean is the main score."""
-        raise NotImplementedError
 
 
 class TopicClassification(LocalTask, AbsTaskClassification):
