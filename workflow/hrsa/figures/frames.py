@@ -93,6 +93,12 @@ def prepare_similarity(similarity: pd.DataFrame, *, dataset: str | None = None) 
     return frame.sort_values(list(SIMILARITY), kind="stable", ignore_index=True)
 
 
+def stages_of(frame: pd.DataFrame) -> list[str]:
+    """Stages that a figure has a place for: those of its pairs, both where it has none."""
+    present = [stage for stage in STAGES if (frame["stage"] == stage).any()]
+    return present or list(STAGES)
+
+
 def dataset_phrase(frame: pd.DataFrame) -> str:
     """Say which data sets a selection averages over."""
     names = sorted({name for name in frame["dataset"] if name})

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from hrsa.figures import style
-from hrsa.figures.frames import STAGES, prepare
+from hrsa.figures.frames import prepare, stages_of
 
 CELL_COLUMNS = ("stage", "kind", "pair", "layer_reference", "layer_candidate", "value")
 MOST_ANNOTATED = 9  # layers on a side up to which each cell shows its value
@@ -87,10 +87,10 @@ def layer_heatmaps(
 
 
 def _rows(frame: pd.DataFrame, kinds: Sequence[str]) -> list[tuple[str, int]]:
-    """Return (stage, nth pair) for each row of panels; every stage has one row at least."""
+    """Return (stage, nth pair) for each row of panels; a stage with pairs has one row at least."""
     return [
         (stage, nth)
-        for stage in STAGES
+        for stage in stages_of(frame)
         for nth in range(max(1, *(len(_pairs(frame, stage, kind)) for kind in kinds)))
     ]
 

@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from hrsa.figures import style
 from hrsa.figures.frames import (
-    STAGES,
     VARIANT_LABELS,
     dataset_phrase,
     ordered_pairs,
     prepare_similarity,
+    stages_of,
 )
 
 _NAMES = {"jaccard": "Jaccard index", "overlap": "share in common"}
@@ -61,10 +61,11 @@ def knn_curves(
     if frame.empty:
         return style.empty_figure(title, f"no k-NN rows (statistic {statistic}, variant {variant})")
     ks = sorted({int(k) for k in frame["k"].dropna()})
+    stages = stages_of(frame)
     taken_from = VARIANT_LABELS.get(variant, variant).removeprefix("neighbours: ")
     fig = style.new_figure(
         1.9 + 2.75 * len(ks),
-        2.75 * len(STAGES),
+        2.75 * len(stages),
         title=title,
         subtitle=f"Mean over tokens of the {name} of the two sets of k neighbours by cosine, "
         f"taken from {taken_from}; {dataset_phrase(frame)}. "
@@ -73,9 +74,9 @@ def knn_curves(
         "change has to fall below). Dotted: chance. Thin lines: single seeds. Layer 0 (hollow, "
         "token embeddings) does not count in means over layers.",
     )
-    axes = fig.subplots(len(STAGES), len(ks), squeeze=False, sharey=True)
+    axes = fig.subplots(len(stages), len(ks), squeeze=False, sharey="row")
     top = min(1.02, 1.12 * float(frame["value"].max()))
-    for row_axes, stage in zip(axes, STAGES, strict=True):
+    for row_axes, stage in zip(axes, stages, strict=True):
         for ax, k in zip(row_axes, ks, strict=True):
             panel = frame[(frame["stage"] == stage) & (frame["k"] == k)]
             ax.set_title(f"{stage}, k = {k}")

@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 
 from hrsa.figures import style
 from hrsa.figures.frames import (
-    STAGES,
     dataset_phrase,
     final_layer,
     ordered_pairs,
     prepare_similarity,
+    stages_of,
 )
 
 # The three bars of a pair: prefixes of the statistic in the table, and what each means.
@@ -49,7 +49,8 @@ def probe_bars(
     frame = frame[frame["value"].notna()]
     if frame.empty:
         return style.empty_figure(title, f"no probe rows (metric probe, statistic {score})")
-    counts = [len(ordered_pairs(frame[frame["stage"] == stage])) for stage in STAGES]
+    stages = stages_of(frame)
+    counts = [len(ordered_pairs(frame[frame["stage"] == stage])) for stage in stages]
     fig = style.new_figure(
         10.5,
         max(0.72 * max(counts) + 0.7, 1.8),
@@ -61,8 +62,8 @@ def probe_bars(
         "seeds; whiskers: 95 % interval over test samples.",
         legend=list(zip(_fills("sft"), BARS.values(), strict=True)),
     )
-    axes = fig.subplots(1, len(STAGES), squeeze=False, sharex=True)[0]
-    for ax, stage in zip(axes, STAGES, strict=True):
+    axes = fig.subplots(1, len(stages), squeeze=False, sharex=True)[0]
+    for ax, stage in zip(axes, stages, strict=True):
         panel = frame[frame["stage"] == stage]
         ax.set_title(stage, pad=16)  # room for the label of the dotted line
         if panel.empty:
