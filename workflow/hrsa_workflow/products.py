@@ -186,6 +186,7 @@ def facts(study: Study) -> dict[str, Any]:
     return {
         "name": config["study"],
         "scale": config["scale"],
+        "evaluation": config["corpus"]["evaluation"],
         "models": {name: _without_folders(model) for name, model in config["models"].items()},
         "pairs": config["pairs"],
         "datasets": {name: _without_folders(data) for name, data in config["datasets"].items()},

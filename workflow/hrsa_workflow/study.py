@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hrsa.data.generators import GENERATORS
 from hrsa.models.retrieve import wanted_files
 from hrsa_workflow.instances import (
     METRICS,
@@ -20,16 +21,18 @@ from hrsa_workflow.sources import fingerprint, source_path
 from hrsa_workflow.strict_yaml import canonical
 
 RECIPES = ("pretrain", "sft", "rlvr", "continued", "contrastive")
-# Which of the corpus's sizes each of its files depends on (every file has a stream of its own).
-CORPUS_SIZES = {
-    "problems": ("problems", "test_problems"),
+# Which of the corpus's settings each of its files depends on (every file has its own stream).
+CORPUS_SETTINGS = {
+    "problems": ("problems",),
     "prose": ("prose",),
     "questions": ("questions",),
     "pairs": ("pairs",),
-    "topics": ("topics",),
-    "retrieval-documents": ("retrieval",),
-    "retrieval-queries": ("retrieval",),
-    "retrieval-qrels": ("retrieval",),
+    "test-problems": ("test_problems", "evaluation"),
+    "test-questions": ("questions", "evaluation"),
+    "topics": ("topics", "evaluation"),
+    "retrieval-documents": ("retrieval", "evaluation"),
+    "retrieval-queries": ("retrieval", "evaluation"),
+    "retrieval-qrels": ("retrieval", "evaluation"),
 }
 RECIPE_CORPUS = {
     "pretrain": ("problems", "prose", "questions"),
@@ -191,7 +194,7 @@ class Study:
         """Files that a data set is made from: of the corpus, or the one that its path names."""
         entry = self.config["datasets"][dataset]
         if "generator" in entry:
-            return self.corpus_files([entry["generator"]])
+            return self.corpus_files([GENERATORS[entry["generator"]]])
         return [str(self._path("datasets", dataset))] if "path" in entry else []
 
     def _path(self, section: str, name: str) -> Path:
@@ -233,11 +236,11 @@ class Study:
 
     def corpus_part(self, names: Iterable[str]) -> dict[str, Any]:
         """What decides the content of some of the corpus's files."""
-        sizes = {key for name in names for key in CORPUS_SIZES[name]}
+        keys = {key for name in names for key in CORPUS_SETTINGS[name]}
         return canonical(
             {
                 "seed": self.config["seed"],
-                "sizes": {key: self.config["corpus"][key] for key in sizes},
+                "settings": {key: self.config["corpus"][key] for key in keys},
                 "code": self.code("corpus.py"),
             }
         )
@@ -248,7 +251,7 @@ class Study:
         entry.pop("metrics", None)
         part = {"seed": self.config["seed"], "settings": entry, "code": self.code("dataset.py")}
         if "generator" in entry:
-            part["corpus"] = self.corpus_part([entry["generator"]])
+            part["corpus"] = self.corpus_part([GENERATORS[entry["generator"]]])
         elif "path" in entry:
             part["sha256"] = fingerprint(self.dataset_files(dataset))
         return canonical(part)

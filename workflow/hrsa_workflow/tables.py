@@ -99,10 +99,11 @@ def dose_rows(records: Sequence[Path], labels: Mapping[str, Mapping[str, Any]]) 
 
 
 def read_curves(paths: Sequence[str], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Join training curves; those without a reward or an accuracy have it missing."""
+    """Join training curves; what a recipe does not log is missing."""
     parts = []
     for path, label in zip(paths, labels, strict=True):
         curve = pd.read_csv(path)
         parts.append(curve.assign(**{key: label[key] for key in ("model", "recipe", "seed")}))
     curves = pd.concat(parts, ignore_index=True)
-    return curves.reindex(columns=["model", "recipe", "seed", "step", "loss", "reward", "accuracy"])
+    logged = ("loss", "reward", "accuracy", "entropy", "completion_length")
+    return curves.reindex(columns=["model", "recipe", "seed", "step", *logged])

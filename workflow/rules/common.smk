@@ -13,7 +13,7 @@ from hrsa_workflow.snakefile import (
     suffixes,
 )
 from hrsa_workflow.status import attempt_of
-from hrsa_workflow.study import CORPUS_SIZES, RECIPE_CORPUS, RECIPES, Study
+from hrsa_workflow.study import CORPUS_SETTINGS, RECIPE_CORPUS, RECIPES, Study
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 ENVIRONMENT = "../../envs/environment.yaml"

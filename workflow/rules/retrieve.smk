@@ -9,7 +9,7 @@ rule corpus:
     benchmark:
         "<timing>/corpus/{part}.tsv"
     wildcard_constraints:
-        part=any_of(CORPUS_SIZES),
+        part=any_of(CORPUS_SETTINGS),
     conda:
         ENVIRONMENT
     threads: 1

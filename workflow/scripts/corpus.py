@@ -8,6 +8,6 @@ with job(snakemake):
     table = generate_part(
         snakemake.wildcards.part,
         seed=snakemake.params.part["seed"],
-        sizes=snakemake.params.part["sizes"],
+        settings=snakemake.params.part["settings"],
     )
     table.to_parquet(snakemake.output.table, index=False)

@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hrsa.data.corpus import FILES, generate_part, mask, write_corpus
+from hrsa.data.corpus import (
+    EVALUATION_FILES,
+    FILES,
+    TRAINING_FILES,
+    generate_part,
+    mask,
+    write_corpus,
+)
 from hrsa.data.lexicon import NAMES, THINGS, TOPICS
-from hrsa.data.problems import answer, generate_problems
+from hrsa.data.problems import EVALUATIONS, answer, generate_problems
 from hrsa.data.verifiers import final_number, is_correct
 
-SIZES = {
+SETTINGS = {
+    "evaluation": "test",
     "problems": 3000,
     "test_problems": 500,
     "prose": 1500,
@@ -20,21 +28,21 @@ SIZES = {
 }
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+@pytest.fixture(scope="module", params=EVALUATIONS)
+def corpus(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, seed=42, sizes=SIZES)
+    write_corpus(folder, seed=42, settings=SETTINGS | {"evaluation": request.param})
     return {name: pd.read_parquet(folder / f"{name}.parquet") for name in FILES}
 
 
 def training_texts(corpus):
-    problems = corpus["problems"].query("split == 'train'")
+    problems = corpus["problems"]
     return [
         *problems["question"],
         *(problems["question"] + " " + problems["solution"]),
         *(problems["question"] + " " + problems["trace"]),
         *corpus["prose"]["text"],
-        *corpus["questions"].query("split == 'train'")["text"],
+        *corpus["questions"]["text"],
         *corpus["pairs"]["query"],
         *corpus["pairs"]["document"],
     ]
@@ -43,8 +51,8 @@ def training_texts(corpus):
 @pytest.mark.parametrize(
     ("name", "column", "split"),
     [
-        ("problems", "question", "test_templates"),
-        ("questions", "text", "test"),
+        ("test-problems", "question", "test_templates"),
+        ("test-questions", "text", "test"),
         ("topics", "text", None),
         ("retrieval-documents", "text", None),
         ("retrieval-queries", "text", None),
@@ -66,7 +74,7 @@ def test_the_mask_would_find_a_leak(corpus):
 
 
 def test_no_template_with_its_numbers_is_both_trained_and_tested(corpus):
-    problems = corpus["problems"]
+    problems = pd.concat([corpus["problems"], corpus["test-problems"]])
     keys = problems.groupby("split")[["template", "a", "b"]].apply(
         lambda part: set(part.itertuples(index=False, name=None))
     )
@@ -132,20 +140,44 @@ def test_every_word_names_one_concept_of_one_topic():
 
 def test_one_seed_gives_one_corpus_and_another_seed_another():
     for name in FILES:
-        first, again, other = (generate_part(name, seed=s, sizes=SIZES) for s in (1, 1, 2))
+        first, again, other = (generate_part(name, seed=s, settings=SETTINGS) for s in (1, 1, 2))
         pd.testing.assert_frame_equal(first, again)
         assert not first.equals(other)
 
 
 def test_the_size_of_one_file_leaves_the_others_alone():
-    larger = SIZES | {"prose": 1600}
+    larger = SETTINGS | {"prose": 1600}
     prose, more, pairs, same = (
-        generate_part(name, seed=1, sizes=sizes)
+        generate_part(name, seed=1, settings=settings)
         for name in ("prose", "pairs")
-        for sizes in (SIZES, larger)
+        for settings in (SETTINGS, larger)
     )
     pd.testing.assert_frame_equal(pairs, same)
     assert prose["text"].tolist() == more["text"].tolist()[:1500]
+
+
+def test_settings_are_chosen_on_other_texts_than_are_reported():
+    parts = {
+        name: [
+            generate_part(name, seed=1, settings=SETTINGS | {"evaluation": evaluation})
+            for evaluation in EVALUATIONS
+        ]
+        for name in FILES
+    }
+    for name in TRAINING_FILES:
+        pd.testing.assert_frame_equal(*parts[name])
+    for name in EVALUATION_FILES:
+        assert not parts[name][0].equals(parts[name][1])
+    keys = [
+        frame.groupby("split")[["template", "a", "b"]].apply(
+            lambda part: set(part.itertuples(index=False, name=None))
+        )
+        for frame in parts["test-problems"]
+    ]
+    assert keys[0]["test"].isdisjoint(keys[1]["test"])
+    templates = [{key[0] for key in both["test_templates"]} for both in keys]
+    assert templates[0].isdisjoint(templates[1])
+    assert len(templates[1]) == 8
 
 
 def test_problems_do_not_repeat():

@@ -273,11 +273,20 @@ class TestDynamics:
 class TestTrainingCurves:
     def test_reward_and_accuracy_with_a_line_per_seed(self):
         fig = reward_curve(study.curves_table())
-        assert titles(fig) == ["reward", "accuracy on the training problems, sampled"]
+        assert titles(fig) == ["reward", "accuracy on training problems, sampled"]
         for ax in fig.axes:
             assert "rlvr, seed 0" in texts(ax)
             assert "rlvr, seed 1" in texts(ax)
             assert len(ax.lines) == 4  # each seed: logged steps and running mean
+
+    def test_a_reward_that_is_the_accuracy_is_drawn_once_beside_what_else_is_logged(self):
+        curves = study.curves_table().assign(entropy=0.1, completion_length=14.0)
+        fig = reward_curve(curves.assign(reward=curves["accuracy"]))
+        assert titles(fig) == [
+            "reward: accuracy on training problems",
+            "entropy of the next token",
+            "length of a completion",
+        ]
 
     def test_losses_stand_in_a_panel_per_recipe(self):
         fig = loss_curves(study.curves_table(), kinds={"base-emb": "base", "sft-emb": "sft"})

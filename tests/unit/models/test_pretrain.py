@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from tiny_recipes import CORPUS, PRETRAIN
 from transformers import Qwen2ForCausalLM
 
 from hrsa.data.corpus import write_corpus
@@ -20,37 +21,13 @@ from hrsa.models.pretrain import (
 )
 from hrsa.models.tokenizer import train_tokenizer
 
-SIZES = {
-    "problems": 300,
-    "test_problems": 20,
-    "prose": 100,
-    "topics": {"train": 8, "validation": 8, "test": 8},
-    "questions": 20,
-    "pairs": 20,
-    "retrieval": {"documents": 10, "queries": 5},
-}
-SETTINGS = {
-    "architecture": {
-        "layers": 2,
-        "width": 32,
-        "heads": 2,
-        "kv_heads": 1,
-        "intermediate": 64,
-        "vocabulary": 384,
-    },
-    "steps": 50,
-    "batch_size": 20,
-    "learning_rate": 1e-3,
-    "problem_share": 0.6,
-    "table_share": 0.15,
-    "wrong_share": 0.5,
-}
+SETTINGS = PRETRAIN | {"steps": 50, "batch_size": 20}
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, seed=3, sizes=SIZES)
+    write_corpus(folder, seed=3, settings=CORPUS)
     return training_texts(folder, seed=3, settings=SETTINGS)
 
 

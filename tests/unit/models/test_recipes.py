@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 import torch
+from tiny_recipes import CORPUS, PRETRAIN
 from transformers import Qwen2ForCausalLM
 
 from hrsa.data.corpus import write_corpus
@@ -14,31 +15,6 @@ from hrsa.models.dose import kl_to_parent
 from hrsa.models.folder import backbone_weights, relative_weight_change, save_model
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 
-SIZES = {
-    "problems": 100,
-    "test_problems": 20,
-    "prose": 60,
-    "topics": {"train": 8, "validation": 8, "test": 8},
-    "questions": 20,
-    "pairs": 120,
-    "retrieval": {"documents": 10, "queries": 5},
-}
-PRETRAIN = {
-    "architecture": {
-        "layers": 2,
-        "width": 32,
-        "heads": 2,
-        "kv_heads": 1,
-        "intermediate": 64,
-        "vocabulary": 384,
-    },
-    "steps": 3,
-    "batch_size": 8,
-    "learning_rate": 1e-3,
-    "problem_share": 0.6,
-    "table_share": 0.15,
-    "wrong_share": 0.5,
-}
 SFT = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3, "checkpoints": [2]}
 SETTINGS = {
     sft: SFT,
@@ -70,7 +46,7 @@ RECIPES = pytest.mark.parametrize("recipe", list(SETTINGS), ids=lambda module: m
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, seed=3, sizes=SIZES)
+    write_corpus(folder, seed=3, settings=CORPUS)
     return folder
 
 
@@ -194,7 +170,7 @@ def test_the_reward_is_one_for_the_right_number_only(monkeypatch):
 
 
 def test_the_dose_is_zero_for_the_parent_itself_and_positive_after_training(trained, base, corpus):
-    problems = corpus / "problems.parquet"
+    problems = corpus / "test-problems.parquet"
     none = kl_to_parent(base, base, problems, n_texts=20)
     some = kl_to_parent(trained(sft), base, problems, n_texts=20)
     assert none["kl_to_parent"] == pytest.approx(0, abs=1e-9)

@@ -10,7 +10,7 @@ from hrsa_workflow import products
 from hrsa_workflow.config import load_config
 from hrsa_workflow.reading import read_otherwise
 from hrsa_workflow.sources import fingerprint
-from hrsa_workflow.study import Study
+from hrsa_workflow.study import RECIPE_CORPUS, TASK_CORPUS, Study
 from hrsa_workflow.tables import SIMILARITY, typed
 from hrsa_workflow.training import prepare_resume
 
@@ -23,6 +23,14 @@ def test_a_recipe_depends_on_the_files_of_the_corpus_that_it_reads(study):
     before, after = made(study), made(study, corpus={"pairs": 17})
     assert before.corpus_part(["problems"]) == after.corpus_part(["problems"])
     assert before.corpus_part(["pairs"]) != after.corpus_part(["pairs"])
+
+
+def test_what_is_measured_on_leaves_training_alone(study):
+    before, after = made(study), made(study, corpus={"evaluation": "validation"})
+    for files in RECIPE_CORPUS.values():
+        assert before.corpus_part(files) == after.corpus_part(files)
+    for files in (["test-problems"], *TASK_CORPUS.values()):
+        assert before.corpus_part(files) != after.corpus_part(files)
 
 
 def test_a_control_is_given_the_settings_that_it_matches(study):

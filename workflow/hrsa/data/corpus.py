@@ -1,7 +1,9 @@
 """The miniature's corpus: every training and test text, generated from one seed.
 
-Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs` for training,
-`topics` and `retrieval-{documents,queries,qrels}` for benchmarks and probes.
+Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs` for training;
+`test-problems`, `test-questions`, `topics` and `retrieval-{documents,queries,qrels}` for what is
+measured. The latter exist twice: settings are chosen on the evaluation "validation", results are
+reported on "test", drawn from other streams. No training file depends on which of them it is.
 """
 
 import re
@@ -11,18 +13,20 @@ import numpy as np
 import pandas as pd
 
 from hrsa.data.lexicon import NAMES
-from hrsa.data.problems import generate_problems
+from hrsa.data.problems import EVALUATIONS, generate_problems
 from hrsa.data.prose import generate_pairs, generate_prose, generate_retrieval
 from hrsa.data.questions import generate_questions
 
-FILES = (
-    *("problems", "prose", "questions", "pairs", "topics"),
+TRAINING_FILES = ("problems", "prose", "questions", "pairs")
+EVALUATION_FILES = (
+    *("test-problems", "test-questions", "topics"),
     *("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
 )
+FILES = TRAINING_FILES + EVALUATION_FILES
 TEST_SPLITS = ("test", "test_templates")
 
 
-def generate_part(name: str, *, seed: int, sizes: dict) -> pd.DataFrame:
+def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
     """Generate one file of the corpus.
 
     Parameters
@@ -31,42 +35,42 @@ def generate_part(name: str, *, seed: int, sizes: dict) -> pd.DataFrame:
         One of `FILES`.
     seed : int
         Each file draws from a stream of its own, so that one file's size leaves the others alone.
-    sizes : dict
-        `problems`, `test_problems` (per test split), `prose`, `topics` {train, validation, test},
-        `questions`, `pairs`, `retrieval` {documents, queries}; only the file's own are read.
+    settings : dict
+        Sizes in texts: `problems`, `test_problems` (per test split), `prose`, `topics` {train,
+        validation, test}, `questions`, `pairs`, `retrieval` {documents, queries}; and
+        `evaluation`, "validation" or "test". Only the file's own are read.
 
     Returns
     -------
     DataFrame
     """
-    streams = dict(zip(FILES, np.random.SeedSequence(seed).spawn(len(FILES)), strict=True))
-    if name.startswith("retrieval-"):
-        rng = np.random.default_rng(streams["retrieval-documents"])
-        parts = generate_retrieval(
-            sizes["retrieval"]["documents"], sizes["retrieval"]["queries"], rng
-        )
-        return dict(zip(("documents", "queries", "qrels"), parts, strict=True))[
-            name.removeprefix("retrieval-")
-        ]
-    rng = np.random.default_rng(streams[name])
+    rng = np.random.default_rng(_stream(name, seed, settings))
     match name:
         case "problems":
-            return _problems(sizes, rng)
+            return generate_problems("train", settings["problems"], rng)
         case "prose":
-            return generate_prose(sizes["prose"], rng, held_out=False).assign(split="train")
+            return generate_prose(settings["prose"], rng, held_out=False).assign(split="train")
         case "questions":
-            return _questions(sizes["questions"], rng)
+            frame = generate_questions(settings["questions"], rng, held_out=False)
+            return frame.assign(split="train")
         case "pairs":
-            return generate_pairs(sizes["pairs"], rng).assign(split="train")
+            return generate_pairs(settings["pairs"], rng).assign(split="train")
+        case "test-problems":
+            return _test_problems(settings, rng)
+        case "test-questions":
+            frame = generate_questions(settings["questions"], rng, held_out=True)
+            return frame.assign(split="test")
+        case "topics":
+            return _topics(settings["topics"], rng)
         case _:
-            return _topics(sizes["topics"], rng)
+            return _retrieval(name, settings["retrieval"], rng)
 
 
-def write_corpus(folder: Path, *, seed: int, sizes: dict) -> None:
+def write_corpus(folder: Path, *, seed: int, settings: dict) -> None:
     """Write every file of the corpus as `<folder>/<name>.parquet`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        generate_part(name, seed=seed, sizes=sizes).to_parquet(
+        generate_part(name, seed=seed, settings=settings).to_parquet(
             folder / f"{name}.parquet", index=False
         )
 
@@ -76,15 +80,30 @@ def mask(text: str) -> str:
     return re.sub(rf"\b(?:{'|'.join(NAMES)})\b", "@", re.sub(r"\d+", "#", text))
 
 
-def _problems(sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
-    counts = {"train": sizes["problems"]} | dict.fromkeys(TEST_SPLITS, sizes["test_problems"])
-    return pd.concat([generate_problems(s, n, rng) for s, n in counts.items()], ignore_index=True)
+def _stream(name: str, seed: int, settings: dict) -> np.random.SeedSequence:
+    """The random stream of a file; what is measured has other streams for each evaluation."""
+    if name in TRAINING_FILES:
+        return np.random.SeedSequence(seed).spawn(len(TRAINING_FILES))[TRAINING_FILES.index(name)]
+    streams = np.random.SeedSequence([seed, 1 + EVALUATIONS.index(settings["evaluation"])]).spawn(
+        len(EVALUATION_FILES)
+    )
+    if name.startswith("retrieval-"):
+        name = "retrieval-documents"  # the three files are parts of one draw
+    return streams[EVALUATION_FILES.index(name)]
 
 
-def _questions(n: int, rng: np.random.Generator) -> pd.DataFrame:
-    train = generate_questions(n, rng, held_out=False).assign(split="train")
-    test = generate_questions(n, rng, held_out=True).assign(split="test")
-    return pd.concat([train, test], ignore_index=True)
+def _test_problems(settings: dict, rng: np.random.Generator) -> pd.DataFrame:
+    n, evaluation = settings["test_problems"], settings["evaluation"]
+    return pd.concat(
+        [generate_problems(split, n, rng, evaluation=evaluation) for split in TEST_SPLITS],
+        ignore_index=True,
+    )
+
+
+def _retrieval(name: str, sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
+    parts = generate_retrieval(sizes["documents"], sizes["queries"], rng)
+    names = ("retrieval-documents", "retrieval-queries", "retrieval-qrels")
+    return parts[names.index(name)]
 
 
 def _topics(sizes: dict, rng: np.random.Generator) -> pd.DataFrame:

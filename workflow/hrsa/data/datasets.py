@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from hrsa.data.generators import GENERATORS
 from hrsa.errors import UserError
 
 COLUMNS = ["id", "text", "label", "split"]
-GENERATORS = ("problems", "topics", "questions")
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".csv": pd.read_csv,
@@ -78,7 +78,7 @@ def draw(frame: pd.DataFrame, samples: int | None, seed: int) -> pd.DataFrame:
 def generated(settings: dict, corpus: Path) -> pd.DataFrame:
     """A test split of the generated corpus, whose texts no model was trained on."""
     name = settings["generator"]
-    frame = pd.read_parquet(corpus / f"{name}.parquet")
+    frame = pd.read_parquet(corpus / f"{GENERATORS[name]}.parquet")
     if name == "problems":
         frame["text"] = frame["question"] + " " + frame["solution"]
         frame["label"] = frame["operation"]

@@ -2,7 +2,9 @@
 
 Each problem is a template, a name, a thing and two numbers. Two held-out sets keep the test honest:
 ``test_templates`` uses templates that training never shows; ``test`` uses training's templates with
-pairs (template, numbers) that training never shows, chosen by a hash, not by the draw.
+pairs (template, numbers) that training never shows, chosen by a hash, not by the draw. Both exist
+twice, sharing no held-out template and no pair: for choosing settings (the evaluation
+"validation") and for reporting (the evaluation "test").
 """
 
 import hashlib
@@ -16,7 +18,9 @@ from hrsa.errors import UserError
 
 LARGEST_OPERAND = 9  # of a sum; a difference undoes such a sum
 LARGEST_SUM = 2 * LARGEST_OPERAND
-HELD_OUT_SHARE = 0.15  # of the (template, numbers) pairs of training's templates
+# of the (template, numbers) pairs of training's templates, for each of the two evaluations
+HELD_OUT_SHARE = 0.075
+EVALUATIONS = ("validation", "test")
 
 # the numbers come in the order in which the solution uses them
 ADDITION = (
@@ -32,6 +36,10 @@ ADDITION = (
     "A shelf with {a} {things} gets {b} more from {name}. How many stand there?",
     "{name} carries {a} {things}, and a neighbour carries {b}. How many do both carry?",
     "First {name} counts {a} {things}, then {b} more. What is the full count?",
+    "{name} keeps {a} {things} in a drawer and puts {b} with them. What does the drawer hold?",
+    "At noon there were {a} {things}; by night {b} more came. How many were there at night?",
+    "{name} borrows {a} {things} from one friend and {b} from another. How many is that?",
+    "In a yard stand {a} {things}, and behind it {b}. How many stand in both places?",
 )
 SUBTRACTION = (
     "{name} has {a} {things} and loses {b}. How many {things} does {name} still have?",
@@ -46,9 +54,13 @@ SUBTRACTION = (
     "{a} {things} stood on a shelf until {name} sold {b}. How many are still there?",
     "{name} wants {a} {things} and already has {b}. How many {things} are missing?",
     "{name} and a friend have {a} {things}; the friend has {b}. How many has {name}?",
+    "{a} {things} were on a cart, but {b} fell off. How many stayed on the cart?",
+    "{name} ordered {a} {things} and got {b} so far. How many have not come?",
+    "Out of {a} {things}, {name} paints {b}. How many are not painted?",
+    "A shop had {a} {things} and sent {b} back. How many does the shop have now?",
 )
-# the last templates of each operation are never trained on
-N_HELD_OUT_TEMPLATES = 2
+# the last templates of each operation are never trained on: first validation's, then the test's
+HELD_OUT_TEMPLATES = {"validation": 2, "test": 4}
 
 TRACES = {
     "+": (
@@ -67,21 +79,28 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Template:
-    """A word problem's wording and its operation; `held_out` templates are for testing only."""
+    """A word problem's wording, its operation, and what it is for: train, validation or test."""
 
     name: str
     operation: str
     text: str
-    held_out: bool
+    use: str
 
 
 def templates() -> list[Template]:
     """All templates, additions first."""
     return [
-        Template(f"{kind}{i:02d}", operation, text, i >= len(texts) - N_HELD_OUT_TEMPLATES)
+        Template(f"{kind}{i:02d}", operation, text, _use_of(i, len(texts)))
         for kind, operation, texts in (("add", "+", ADDITION), ("sub", "-", SUBTRACTION))
         for i, text in enumerate(texts)
     ]
+
+
+def _use_of(i: int, n: int) -> str:
+    from_end = n - i
+    if from_end <= HELD_OUT_TEMPLATES["test"]:
+        return "test"
+    return "validation" if from_end <= sum(HELD_OUT_TEMPLATES.values()) else "train"
 
 
 def number_pairs(operation: str) -> list[tuple[int, int]]:
@@ -92,12 +111,11 @@ def number_pairs(operation: str) -> list[tuple[int, int]]:
     return [(a + b, b) for a in digits for b in digits]
 
 
-def is_held_out(template: Template, a: int, b: int) -> bool:
-    """Whether (template, a, b) belongs to the test: a hash decides, so every split agrees."""
-    if template.held_out:
-        return True
+def use_of_numbers(template: Template, a: int, b: int) -> str:
+    """What (template, a, b) is for, of a training template: a hash decides, so all splits agree."""
     digest = hashlib.sha256(f"{template.name}:{a}:{b}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32 < HELD_OUT_SHARE
+    place = int(int.from_bytes(digest[:4], "big") / 2**32 / HELD_OUT_SHARE)
+    return EVALUATIONS[place] if place < len(EVALUATIONS) else "train"
 
 
 def answer(operation: str, a: int, b: int) -> int:
@@ -110,7 +128,9 @@ def solution_text(operation: str, a: int, b: int, result: int) -> str:
     return f"{a} {operation} {b} = {result}. #### {result}"
 
 
-def generate_problems(split: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
+def generate_problems(
+    split: str, n: int, rng: np.random.Generator, *, evaluation: str = "test"
+) -> pd.DataFrame:
     """Draw `n` distinct word problems of one split.
 
     Parameters
@@ -119,6 +139,8 @@ def generate_problems(split: str, n: int, rng: np.random.Generator) -> pd.DataFr
     n : int
         Problems wanted; drawn without repeating a text.
     rng : numpy.random.Generator
+    evaluation : {"validation", "test"}
+        Whose held-out templates and numbers the two test splits use.
 
     Returns
     -------
@@ -126,12 +148,18 @@ def generate_problems(split: str, n: int, rng: np.random.Generator) -> pd.DataFr
         Columns `COLUMNS`; `answer` is an integer, `solution` the short worked solution,
         `trace` the longer reasoning trace that SFT imitates.
     """
-    wanted = [t for t in templates() if t.held_out == (split == "test_templates")]
+    # (use of the template, use of the numbers; the latter matters to training's templates alone)
+    wanted = {
+        "train": ("train", "train"),
+        "test": ("train", evaluation),
+        "test_templates": (evaluation, None),
+    }[split]
     pool = [
         (template, a, b)
-        for template in wanted
+        for template in templates()
+        if template.use == wanted[0]
         for a, b in number_pairs(template.operation)
-        if split == "test_templates" or is_held_out(template, a, b) == (split == "test")
+        if wanted[1] in (None, use_of_numbers(template, a, b))
     ]
     most = len(pool) * len(NAMES) * len(THINGS) // 4
     if n > most:

@@ -25,7 +25,7 @@ _TABLE_NOTES = (
 _ROTATION_SUBTITLE = (
     "|O*| for the final layer: row = dimension of the reference, column = dimension of the "
     "candidate. A bright diagonal means that dimensions kept their meaning; an even "
-    "field means that they are mixed."
+    "field means that they are mixed. Of a pair with several seeds, its first."
 )
 
 

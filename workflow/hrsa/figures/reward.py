@@ -13,6 +13,12 @@ from hrsa.figures.frames import instance_label, prepare
 WINDOW = 5  # logged steps of the running mean
 MOST_NAMED = 4  # lines of a panel up to which each is named; above, each model once
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_REWARD_PANELS = {
+    "reward": ("reward", "mean reward"),
+    "accuracy": ("accuracy on training problems, sampled", "share of right answers"),
+    "entropy": ("entropy of the next token", "nats"),
+    "completion_length": ("length of a completion", "tokens"),
+}
 _RECIPE_TITLES = {
     "pretrain": "pretraining (base)",
     "sft": "SFT on reasoning traces",
@@ -23,36 +29,38 @@ _RECIPE_TITLES = {
 
 
 def reward_curve(curves: pd.DataFrame) -> Figure:
-    """Draw the mean reward and the training accuracy of RLVR against its steps, a line per seed.
+    """Draw the reward of RLVR, and what is logged beside it, against its steps: a line per seed.
 
     Parameters
     ----------
     curves : DataFrame
-        Columns model, seed, step, reward, accuracy; one row per logged step. Rows without a
-        reward (other trainings) are left out.
+        Columns model, seed, step, reward; one row per logged step. Rows without a reward (other
+        trainings) are left out. Columns accuracy (where it is not the reward itself), entropy and
+        completion_length get a panel each if they are there.
 
     Returns
     -------
     Figure
     """
-    title = "What reinforcement learning gains: reward and accuracy during RLVR"
-    columns = ("model", "seed", "step", "reward", "accuracy")
+    title = "What reinforcement learning changes: reward and certainty during RLVR"
+    columns = ["model", "seed", "step", "reward"]
+    columns += [name for name in _REWARD_PANELS if name in curves and name not in columns]
     frame = prepare(curves, columns, "the table of training curves")
     frame = frame[frame["reward"].notna()]
     if frame.empty:
         return style.empty_figure(title, "no training with a reward (recipe rlvr)")
+    panels = _reward_panels(frame)
     fig = style.new_figure(
-        9.6,
+        max(4.2 * len(panels), 8.4),
         2.9,
         title=title,
         subtitle="Means over the completions sampled at a step. Pale: each logged step. Bold: "
         f"running mean over {WINDOW} logged steps.",
     )
-    left, right = fig.subplots(1, 2)
-    _panel(left, frame, "reward", "mean reward")
-    _panel(right, frame, "accuracy", "share of right answers (0 to 1)")
-    left.set_title("reward")
-    right.set_title("accuracy on the training problems, sampled")
+    axes = fig.subplots(1, len(panels), squeeze=False).ravel()
+    for ax, (column, (heading, label)) in zip(axes, panels.items(), strict=True):
+        _panel(ax, frame, column, label)
+        ax.set_title(heading)
     return fig
 
 
@@ -105,12 +113,23 @@ def loss_curves(curves: pd.DataFrame, *, kinds: Mapping[str, str] | None = None)
     return fig
 
 
+def _reward_panels(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Title and axis label of each column that has something of its own to show."""
+    logged = [name for name in _REWARD_PANELS if name in frame and frame[name].notna().any()]
+    if "accuracy" in logged and np.allclose(frame["accuracy"], frame["reward"], equal_nan=True):
+        # right or wrong is the whole reward: the same curve twice says nothing
+        logged.remove("accuracy")
+        reward = {"reward": ("reward: accuracy on training problems", "share of right answers")}
+        return {name: _REWARD_PANELS[name] for name in logged} | reward
+    return {name: _REWARD_PANELS[name] for name in logged}
+
+
 def _panel(ax: Axes, frame: pd.DataFrame, column: str, label: str) -> None:
     rows = frame[frame[column].notna()]
-    if rows.empty:
-        style.empty_panel(ax, f"no {column} was logged")
-        return
-    ax.set_ylim(min(0.0, float(rows[column].min())), max(1.0, float(rows[column].max())) * 1.02)
+    top = float(rows[column].max())
+    if column in ("reward", "accuracy"):
+        top = max(1.0, top)
+    ax.set_ylim(min(0.0, float(rows[column].min())), top * 1.02)
     ax.set_ylabel(label)
     _lines(ax, rows.assign(recipe="rlvr"), column, smooth=True)
 

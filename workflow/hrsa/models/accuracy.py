@@ -24,7 +24,7 @@ def measure_accuracy(
     model : Path
         Folder of a causal language model.
     problems : Path
-        `problems.parquet`; the splits `test` and `test_templates` are used.
+        `test-problems.parquet`; the splits `test` and `test_templates` are used.
     style : {"solution", "trace"}
         How long a completion may be: the short solution or a reasoning trace.
     seed : int

@@ -23,7 +23,7 @@ def kl_to_parent(
     model, parent : Path
         Folders of causal language models with one tokenizer.
     problems : Path
-        `problems.parquet`, of which the first `n_texts` of the split `test` are read.
+        `test-problems.parquet`, of which the first `n_texts` of the split `test` are read.
     n_texts, batch_size : int
 
     Returns

@@ -86,7 +86,8 @@ def write_report(
     path : Path
         The HTML file; its folder is made.
     study : mapping
-        `name` and `scale` ("full" or "smoke"); and, where known, `question`, the parts `models`,
+        `name` and `scale` ("full" or "smoke"); and, where known, `evaluation` ("test", or
+        "validation", which the page then says), `question`, the parts `models`,
         `pairs` and `datasets` of the configuration, `benchmarks` (names of tasks), `notes`
         (model to a remark about it) and `wrong_share` (share of the base model's worked problems
         that end in a wrong number).
@@ -117,6 +118,7 @@ def write_report(
         name=study["name"],
         scale=study["scale"],
         smoke=study["scale"] == "smoke",
+        evaluation=study.get("evaluation"),
         question=study.get("question") or QUESTION,
         run=_run_tables(study, notes),
         benchmarks=list(study.get("benchmarks") or []),
