@@ -182,3 +182,17 @@ def test_a_constant_layer_is_undefined_in_the_table_and_stops_nothing(store_mode
     assert table.loc[table["layer_candidate"] == 1, "value"].isna().all()
     assert table.loc[table["layer_candidate"] == 2, "value"].notna().all()
     assert table.loc[table["value"].isna(), "note"].str.contains("undefined").all()
+
+
+def test_where_the_fast_algorithm_gives_up_the_slow_one_takes_over(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((2, 60, 6))
+    expected = procrustes(X, Y)
+
+    def give_up(*_, **__):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(np.linalg, "svd", give_up)
+    found = procrustes(X, Y)
+    np.testing.assert_allclose(found.rotation, expected.rotation, atol=1e-10)
+    assert found.value == pytest.approx(expected.value)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 from scipy.special import digamma, xlogy
 
 from hrsa.activations.alignment import PairedRows
@@ -216,9 +217,20 @@ def haar_entropy(width: int) -> float:
 
 
 def _fit(cross: np.ndarray) -> _Fit:
-    u, singular, vt = np.linalg.svd(cross, full_matrices=False)
+    u, singular, vt = _svd(cross)
     smallest = singular[0] * max(cross.shape) * np.finfo(np.float64).eps
     return _Fit(u @ vt, float(singular.sum()), int((singular > smallest).sum()))
+
+
+def _svd(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular value decomposition, by the slower algorithm where the fast one gives up.
+
+    LAPACK's divide and conquer (gesdd) fails now and then on matrices of low rank.
+    """
+    try:
+        return np.linalg.svd(cross, full_matrices=False)
+    except np.linalg.LinAlgError:
+        return scipy.linalg.svd(cross, full_matrices=False, lapack_driver="gesvd")
 
 
 def _compare(X: np.ndarray, Y: np.ndarray, codes: np.ndarray, order: BlockOrder) -> _Comparison:
