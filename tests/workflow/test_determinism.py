@@ -13,6 +13,7 @@ def test_two_clean_runs_give_equal_tables(finished, fresh):
         "accuracy.csv",
         "benchmarks.csv",
         "dose.csv",
+        "effects.csv",
         "similarity.csv",
     ]
     for name in names:

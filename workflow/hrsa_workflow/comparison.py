@@ -12,17 +12,25 @@ import pandas as pd
 from hrsa.activations.alignment import PairedRows, paired_rows
 from hrsa.activations.store import Activations, open_activations
 from hrsa.similarity.results import LayerComparison, label_rows
+from hrsa.similarity.views import VIEWS, view_of
 from hrsa_workflow.status import Failure, subject_failure, write_status
 from hrsa_workflow.tables import SIMILARITY, typed
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Two open activation files on one data set, their common rows, and their place in the job."""
+    """Two open activation files on one data set, as a view shows them, and their place in the job.
+
+    `reference` and `candidate` read like files, `rows` are the rows in common that the view keeps.
+    `statistics` are the keyword arguments of a metric that say how uncertainty is computed; only
+    the raw view has p-values, since each costs as much as the metric many times over.
+    """
 
     reference: Activations
     candidate: Activations
     rows: PairedRows
+    view: str
+    statistics: dict[str, Any]
     index: int
     dataset: str
 
@@ -35,8 +43,8 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
     snakemake
         The job of a metric's rule. Inputs `reference` and `candidate`: activation files,
         comparison by comparison, within one by data set. Parameters `pair` (name, kind, stage and
-        comparisons), `datasets` (names) and `attempt`. Outputs `table` (rows of the similarity
-        table), `arrays` (matrices) and `status`.
+        comparisons), `datasets` (names), `views` (raw alone when left out) and `attempt`. Outputs
+        `table` (rows of the similarity table), `arrays` (matrices) and `status`.
     measure
         The metric, given a subject.
     """
@@ -45,6 +53,7 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
     failures: list[Failure] = []
     tables: list[pd.DataFrame] = []
     subjects = list(product(pair["comparisons"], snakemake.params.datasets))
+    asked = [view for view in VIEWS if view in (snakemake.params.get("views") or ["raw"])]
     _verify({*reference, *candidate})
     with h5py.File(output.arrays, "w") as arrays:
         for index, (entry, dataset) in enumerate(subjects):
@@ -55,13 +64,28 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
                 open_activations(reference[index]) as left,
                 open_activations(candidate[index]) as right,
             ):
-                subject = Subject(left, right, paired_rows(left, right), index, dataset)
-                result = measure(subject)
-                table = _with_attention(result.table, left, right)
-                tables.append(_labelled(table, pair, entry, dataset))
-                group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
-                for array, values in sorted(result.arrays.items()):
-                    arrays.create_dataset(f"{group}/{array}", data=values)
+                rows = paired_rows(left, right)
+                for view in asked:
+                    seen = view_of(view, left, right, rows)
+                    statistics = dict(snakemake.params.get("statistics") or {})
+                    if view != "raw":
+                        statistics |= {"n_permutations": 0}
+                    subject = Subject(
+                        reference=seen.reference,
+                        candidate=seen.candidate,
+                        rows=seen.rows,
+                        view=view,
+                        statistics=statistics,
+                        index=index,
+                        dataset=dataset,
+                    )
+                    result = measure(subject)
+                    table = _with_attention(_with_view(result.table, view, seen.note), left, right)
+                    tables.append(_labelled(table, pair, entry, dataset))
+                    group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
+                    group += "" if view == "raw" else f"/{view}"
+                    for array, values in sorted(result.arrays.items()):
+                        arrays.create_dataset(f"{group}/{array}", data=values)
     typed(tables, SIMILARITY).to_parquet(output.table, index=False)
     write_status(Path(output.status), failures, attempt=snakemake.params.attempt)
 
@@ -73,6 +97,19 @@ def _verify(paths: Iterable[str]) -> None:
             activations.verify()
 
 
+def _with_view(table: pd.DataFrame, view: str, remark: str) -> pd.DataFrame:
+    """Name the view of each row, and what it did."""
+    return _noted(table.assign(view=view), remark)
+
+
+def _noted(table: pd.DataFrame, remark: str) -> pd.DataFrame:
+    if not remark:
+        return table
+    return table.assign(
+        note=[f"{note}; {remark}" if note else remark for note in table["note"].fillna("")]
+    )
+
+
 def _with_attention(
     table: pd.DataFrame, reference: Activations, candidate: Activations
 ) -> pd.DataFrame:
@@ -80,10 +117,7 @@ def _with_attention(
     modes = [str(side.attrs["attention"]) for side in (reference, candidate)]
     if modes[0] == modes[1]:
         return table
-    remark = f"attention differs: reference {modes[0]}, candidate {modes[1]}"
-    return table.assign(
-        note=[f"{note}; {remark}" if note else remark for note in table["note"].fillna("")]
-    )
+    return _noted(table, f"attention differs: reference {modes[0]}, candidate {modes[1]}")
 
 
 def _labelled(

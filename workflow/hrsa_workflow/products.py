@@ -127,8 +127,8 @@ def statuses(study: Study) -> list[str]:
     return compared + [f"{study.folder}/benchmarks/{name}.json" for name in study.evaluated]
 
 
-def tables(study: Study) -> dict[str, list[str]]:
-    """The tables of a study, each with the files of the jobs that it joins."""
+def joined_tables(study: Study) -> dict[str, list[str]]:
+    """The tables that join files of jobs, each with those files."""
     found = {
         "similarity": results_of(study, study.metrics),
         "benchmarks": [f"{study.folder}/benchmarks/{name}.parquet" for name in study.evaluated],
@@ -139,11 +139,22 @@ def tables(study: Study) -> dict[str, list[str]]:
     return {name: parts for name, parts in found.items() if parts}
 
 
+def table_inputs(study: Study) -> dict[str, list[str]]:
+    """What the tables are made from: the files that are joined, and the replicates for effects."""
+    return joined_tables(study) | {"replicates": results_of(study, study.metrics, "h5")}
+
+
+def table_names(study: Study) -> list[str]:
+    """Names of the tables; effects are computed from similarities."""
+    names = list(joined_tables(study))
+    return [*names, "effects"] if "similarity" in names else names
+
+
 def table_files(study: Study, suffixes: Iterable[str] = ("csv", "parquet")) -> dict[str, str]:
     """Files of the tables, by names such as ``similarity_csv``."""
     return {
         f"{name}_{suffix}": f"{study.folder}/tables/{name}.{suffix}"
-        for name in tables(study)
+        for name in table_names(study)
         for suffix in suffixes
     }
 

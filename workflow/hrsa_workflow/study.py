@@ -114,6 +114,16 @@ class Study:
         """Metrics that this study computes."""
         return [name for name in METRICS if name in self.config["metrics"]]
 
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Keyword arguments of every metric that goes over layers: uncertainty and memory."""
+        settings = self.config["statistics"]
+        return {
+            "n_blocks": settings["blocks"],
+            "n_permutations": settings["permutations"],
+            "seed": self.config["seed"],
+        }
+
     def metric_settings(self, name: str) -> dict[str, Any]:
         """Parameters of a metric; none where it is not computed."""
         return self.config["metrics"].get(name, {})

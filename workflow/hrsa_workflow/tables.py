@@ -47,6 +47,15 @@ DOSE = {
     **dict.fromkeys(("relative_weight_change", "kl_to_parent"), NUMBER),
     **dict.fromkeys(("n_tokens", "train_tokens"), WHOLE),
 }
+# Made from the similarity table and the replicates behind it (hrsa.reporting.effects).
+EFFECTS = {
+    **dict.fromkeys(("pair", "kind", "stage", "dataset", "metric", "statistic", "variant"), TEXT),
+    **dict.fromkeys(("k", "layer"), WHOLE),
+    **dict.fromkeys(("value", "floor", "effect", "se", "ci_low", "ci_high"), NUMBER),
+    "interval_method": TEXT,
+    "n_seeds": WHOLE,
+    "note": TEXT,
+}
 
 
 def typed(tables: Sequence[pd.DataFrame], columns: Mapping[str, Any]) -> pd.DataFrame:

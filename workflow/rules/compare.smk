@@ -66,6 +66,9 @@ rule correlation:
             f"{study.folder}/similarity/correlation/{w.pair}.json"
         ],
         datasets=study.datasets_for("correlation"),
+        views=study.metric_settings("correlation").get("views"),
+        statistics=study.statistics,
+        memory_mb=study.config["memory_mb"],
         code=code_version("correlation.py"),
     message:
         "Correlating dimensions: {wildcards.pair}"
@@ -98,6 +101,8 @@ rule procrustes:
             f"{study.folder}/similarity/procrustes/{w.pair}.json"
         ],
         datasets=study.datasets_for("procrustes"),
+        views=study.metric_settings("procrustes").get("views"),
+        statistics=study.statistics,
         code=code_version("procrustes.py"),
     message:
         "Rotating one model onto the other: {wildcards.pair}"
@@ -128,6 +133,9 @@ rule cka:
         pair=lambda w: study.pair_settings(w.pair),
         attempt=lambda w: attempts[f"{study.folder}/similarity/cka/{w.pair}.json"],
         datasets=study.datasets_for("cka"),
+        views=study.metric_settings("cka").get("views"),
+        statistics=study.statistics,
+        memory_mb=study.config["memory_mb"],
         code=code_version("cka.py"),
     message:
         "Comparing geometry by linear CKA: {wildcards.pair}"
@@ -159,6 +167,8 @@ rule knn:
         pair=lambda w: study.pair_settings(w.pair),
         attempt=lambda w: attempts[f"{study.folder}/similarity/knn/{w.pair}.json"],
         datasets=study.datasets_for("knn"),
+        views=study.metric_settings("knn").get("views"),
+        statistics=study.statistics,
         k=study.metric_settings("knn").get("k"),
         exclude=study.metric_settings("neighbours").get("exclude"),
         code=code_version("knn.py"),
@@ -195,6 +205,7 @@ rule probe:
         attempt=lambda w: attempts[f"{study.folder}/similarity/probe/{w.pair}.json"],
         datasets=study.datasets_for("probe"),
         kind=study.metric_settings("probe").get("kind"),
+        permutations=study.statistics["n_permutations"],
         seed=study.config["seed"],
         code=code_version("probe.py"),
     message:

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        unpack(lambda w: products.tables(study)),
+        unpack(lambda w: products.table_inputs(study)),
     output:
         **products.table_files(study),
     log:
@@ -20,6 +20,8 @@ rule tables:
         labels={
             study.record(name): study.labels(name) for name in study.named(*RECIPES)
         },
+        k=study.metric_settings("knn").get("k"),
+        exclude=study.metric_settings("neighbours").get("exclude"),
         code=code_version("tables.py"),
     message:
         "Joining the tables"

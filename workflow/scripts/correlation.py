@@ -8,5 +8,11 @@ with job(snakemake):
 
     compare_pair(
         snakemake,
-        lambda subject: correlation_layers(subject.reference, subject.candidate, subject.rows),
+        lambda subject: correlation_layers(
+            subject.reference,
+            subject.candidate,
+            subject.rows,
+            memory=snakemake.params.memory_mb * 2**20,
+            **subject.statistics,
+        ),
     )

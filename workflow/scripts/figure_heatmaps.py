@@ -5,7 +5,7 @@ from hrsa_workflow.job import job
 # Statistic and variant of each metric, the name of its values, and the limits of its colours.
 SHOWN = {
     "correlation": ("mean", "", "dimension-wise correlation", -1.0, 1.0),
-    "cka": ("cka", "biased", "linear CKA", 0.0, 1.0),
+    "cka": ("cka", "sample_debiased", "linear CKA, debiased over samples", 0.0, 1.0),
 }
 
 with job(snakemake):

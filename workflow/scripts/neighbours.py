@@ -6,7 +6,7 @@ with job(snakemake):
     from pathlib import Path
 
     from hrsa.activations.store import open_activations
-    from hrsa.similarity.neighbours import compute_neighbours
+    from hrsa.similarity.neighbour_store import compute_neighbours
     from hrsa_workflow.status import Failure, subject_failure
 
     failures: list[Failure] = []

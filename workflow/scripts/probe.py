@@ -18,5 +18,6 @@ with job(snakemake):
             kind=snakemake.params.kind,
             seed=snakemake.params.seed,
             layers=[layer for layer in subject.reference.layers if layer > 0],
+            n_permutations=snakemake.params.permutations,
         ),
     )

@@ -8,5 +8,10 @@ with job(snakemake):
 
     compare_pair(
         snakemake,
-        lambda subject: procrustes_layers(subject.reference, subject.candidate, subject.rows),
+        lambda subject: procrustes_layers(
+            subject.reference,
+            subject.candidate,
+            subject.rows,
+            **subject.statistics,
+        ),
     )

@@ -8,13 +8,19 @@ with job(snakemake):
     import pandas as pd
 
     from hrsa.reporting.report import FigureEntry, write_report
-    from hrsa.reporting.summaries import accuracy_summary, benchmark_summary, similarity_summary
+    from hrsa.reporting.summaries import (
+        accuracy_summary,
+        benchmark_summary,
+        effects_summary,
+        similarity_summary,
+    )
     from hrsa_workflow.page import notes, read_caption
     from hrsa_workflow.status import read_failures
 
     summaries = {
         "Accuracy": ("accuracy", accuracy_summary),
         "Similarity at the final layer": ("similarity", similarity_summary),
+        "Effects beyond the seed floor": ("effects", effects_summary),
         "Benchmarks": ("benchmarks", benchmark_summary),
         "How far training moved the weights": ("dose", lambda table: table),
     }

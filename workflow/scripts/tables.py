@@ -1,13 +1,18 @@
-"""Join what the jobs wrote into the tables of the study."""
+"""Join what the jobs wrote into the tables of the study, with floors, Holm's p and effects."""
 
 from hrsa_workflow.job import job
 
 with job(snakemake):
     from pathlib import Path
 
+    from hrsa.reporting.effects import Neighbours, effects_table
+    from hrsa.reporting.floors import with_floors, with_holm
+    from hrsa.reporting.replicates import read_replicates
     from hrsa.reporting.tables import collect, write_table
-    from hrsa_workflow.tables import TABLES, dose_rows, typed
+    from hrsa.similarity.neighbours import EXCLUSIONS
+    from hrsa_workflow.tables import EFFECTS, TABLES, dose_rows, typed
 
+    tables = {}
     for name, columns in TABLES.items():
         parts = [Path(path) for path in snakemake.input.get(name, [])]
         if not parts:
@@ -17,4 +22,19 @@ with job(snakemake):
         if records:
             trained = dose_rows(records, snakemake.params.labels)
             table = typed([table, trained], columns).sort_values(list(columns), ignore_index=True)
+        tables[name] = table
+    if "similarity" in tables:
+        tables["similarity"] = with_holm(with_floors(tables["similarity"]))
+        excluded = snakemake.params.exclude or []
+        effects = effects_table(
+            tables["similarity"],
+            read_replicates(map(Path, snakemake.input.replicates)),
+            neighbours=Neighbours(
+                ks=snakemake.params.k or [],
+                exclusions=[name for name in EXCLUSIONS if name in excluded],
+            ),
+        )
+        effects = typed([effects], EFFECTS).sort_values(list(EFFECTS), ignore_index=True)
+        tables["effects"] = effects
+    for name, table in tables.items():
         write_table(table, Path(snakemake.output[f"{name}_csv"]))

@@ -1,7 +1,8 @@
 """Tidy tables of an invented study: the shape of real results, with numbers from formulas.
 
 Six layers, backbones compared over two seeds, embedding models over three, checkpoints of seed 0.
-Values fall smoothly with depth; nothing here was measured.
+Values fall smoothly with depth; nothing here was measured. Beside what figures show stand rows
+that none of them may read: maxima over layers and the probe the other way round.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ PAIRS = [
     ("rlvr-emb-parents", "seed", "embedding", [None], 0.22),
     ("base-contrastive", "contrastive", "embedding", [0, 1, 2], 0.7),
 ]
+HALF_WIDTH = 0.02  # of every interval
 CHECKPOINTS = {"base-sft-emb": [20, 40, 80, 120], "base-rlvr-emb": [20, 40, 80, 120]}
 SETTINGS = [
     # metric, statistic, variant, k, chance
@@ -55,7 +57,7 @@ def similarity_table(datasets=("questions",)) -> pd.DataFrame:
                     rows += [{**labels, **row} for row in _rows(shift)]
     frame = pd.DataFrame(rows)
     frame["view"] = "raw"
-    for column in ("se", "p", "p_holm", "floor"):
+    for column in ("se", "p", "p_holm", "floor"):  # floors are filled in when the parts are joined
         frame[column] = np.nan
     for column in ("interval_method", "holm_family", "note"):
         frame[column] = None
@@ -72,17 +74,19 @@ def _rows(shift: float) -> list[dict]:
             value = chance + (1 - chance) * np.exp(-shift * (0.3 + layer / N_LAYERS) * 1.4)
             values[layer] = value
             rows.append(_row(metric, statistic, variant, k, layer, layer, value, chance))
-            if variant == "biased":
+            if metric == "cka":
                 for other in range(N_LAYERS + 1):
                     if other != layer:
                         cell = value * np.exp(-0.25 * abs(layer - other))
                         rows.append(_row(metric, statistic, variant, k, layer, other, cell, chance))
         mean = float(np.mean([values[layer] for layer in range(1, N_LAYERS + 1)]))
         rows.append(_row(metric, statistic, variant, k, -1, -1, mean, chance))
+        rows.append(_row(metric, f"{statistic}_max", variant, k, -1, -1, 7.0, chance))
         if metric == "probe":
             last = N_LAYERS
             rows.append(_row(metric, "reference_accuracy", "", None, last, last, 0.93, chance))
             rows.append(_row(metric, "own_accuracy", "", None, last, last, 0.91, chance))
+            rows.append(_row(metric, "reverse_accuracy", "", None, last, last, 7.0, chance))
     for statistic, share in (("h_inv", 1.0), ("h_inv_half", 0.9), ("h_inv_quarter", 0.75)):
         value = 0.149 + 0.851 * np.exp(-4 * shift) * share
         rows.append(_row("procrustes", statistic, "", None, N_LAYERS, N_LAYERS, value, 0.149))
@@ -90,10 +94,11 @@ def _rows(shift: float) -> list[dict]:
 
 
 def _row(metric, statistic, variant, k, reference, candidate, value, chance) -> dict:
+    half = np.nan if variant == "biased" else HALF_WIDTH
     return {
         "metric": metric, "statistic": statistic, "variant": variant, "k": k,
         "layer_reference": reference, "layer_candidate": candidate, "value": value,
-        "ci_low": value - 0.02, "ci_high": value + 0.02, "chance": chance,
+        "ci_low": value - half, "ci_high": value + half, "chance": chance,
     }  # fmt: skip
 
 

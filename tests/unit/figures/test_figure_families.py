@@ -1,5 +1,8 @@
 """What each figure shows, and what it says when there is nothing to show."""
 
+from functools import cache
+
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from hrsa.figures import style
 from hrsa.figures.accuracy import accuracy_bars
 from hrsa.figures.benchmarks import benchmark_table, mean_and_spread
 from hrsa.figures.dynamics import dynamics_curves
-from hrsa.figures.frames import heatmap_cells, prepare_similarity
+from hrsa.figures.frames import NO_FLOOR, heatmap_cells, member_means, prepare_similarity
 from hrsa.figures.heatmaps import layer_heatmaps
 from hrsa.figures.knn import knn_curves
 from hrsa.figures.probe import probe_bars
@@ -37,8 +40,17 @@ def panel(fig, title: str):
     return next(ax for ax in fig.axes if ax.get_title(loc="left").startswith(title))
 
 
-def heatmaps(similarity: pd.DataFrame, **options):
-    cells = heatmap_cells(similarity, metric="cka", statistic="cka", variant="biased")
+def bands(ax, kind: str) -> list[np.ndarray]:
+    """Corners of the filled bands in the colour of a kind."""
+    colour = matplotlib.colors.to_rgb(style.kind_colour(kind))
+    found = [band for band in ax.collections if band.get_paths()]
+    coloured = [band for band in found if len(band.get_facecolor())]
+    same = [band for band in coloured if tuple(band.get_facecolor()[0][:3]) == colour]
+    return [band.get_paths()[0].vertices for band in same]
+
+
+def heatmaps(similarity: pd.DataFrame, variant: str = "biased", **options):
+    cells = heatmap_cells(similarity, metric="cka", statistic="cka", variant=variant)
     options = {"title": "CKA", "colour_label": "linear CKA", "low": 0.0, "high": 1.0} | options
     return layer_heatmaps(cells, **options)
 
@@ -87,6 +99,7 @@ class TestHeatmaps:
         layers = pd.MultiIndex.from_product([range(29), range(25)]).to_frame(index=False)
         cells = layers.set_axis(["layer_reference", "layer_candidate"], axis=1)
         cells = cells.assign(stage="backbone", kind="sft", pair="a-b", value=0.5)
+        cells = cells.assign(**dict.fromkeys(("ci_low", "ci_high", "floor", "chance"), np.nan))
         fig = layer_heatmaps(cells, title="t", colour_label="c", low=-1, high=1)
         ax = fig.axes[0]
         assert not ax.texts
@@ -104,12 +117,69 @@ class TestHeatmaps:
         found = found[found["layer_candidate"] == 3]["value"].item()
         assert found == pytest.approx(expected.mean())
 
+    def test_cells_whose_interval_reaches_the_seed_floor_are_framed(self, similarity):
+        fig = heatmaps(similarity, "sample_debiased")
+        cells = heatmap_cells(similarity, metric="cka", statistic="cka", variant="sample_debiased")
+        framed = 0
+        for pair in ("base-sft", "base-rlvr"):
+            of_pair = cells[cells["pair"] == pair]
+            within = of_pair["value"] + study.HALF_WIDTH >= of_pair["floor"]
+            ax = next(ax for ax in fig.axes if ax.get_title(loc="left").endswith(pair))
+            middles = {(round(box.get_x() + 0.4), round(box.get_y() + 0.4)) for box in ax.patches}
+            places = of_pair[within][["layer_candidate", "layer_reference"]]
+            assert middles == set(places.itertuples(index=False, name=None))
+            framed += len(middles)
+        assert 0 < framed < 2 * (study.N_LAYERS + 1) ** 2
+        assert "Framed: as similar as two runs that differ only in a seed" in texts(fig)
+
+    def test_intervals_chance_and_the_floor_of_the_diagonal_are_told(self, similarity):
+        fig = heatmaps(similarity, "sample_debiased")
+        assert "95 % intervals over texts: at most ± 0.02." in texts(fig)
+        assert "Chance: 0.00." in texts(fig)
+        cells = heatmap_cells(similarity, metric="cka", statistic="cka", variant="sample_debiased")
+        same = cells[cells["layer_reference"] == cells["layer_candidate"]]
+        same = same[(same["layer_reference"] > 0) & (same["pair"] == "base-sft")]
+        value, floor = same[["value", "floor"]].mean()
+        assert f"mean of the diagonal {value:.2f}, seed floor {floor:.2f}" in texts(fig.axes[0])
+
+    def test_an_estimator_without_intervals_says_so_and_frames_nothing(self, similarity):
+        fig = heatmaps(similarity, "biased")
+        assert "This estimator has no valid interval" in texts(fig)
+        assert not any(ax.patches for ax in fig.axes[:4])
+        assert "Framed" not in texts(fig)
+
+    def test_without_seed_pairs_nothing_is_framed(self, similarity):
+        fig = heatmaps(similarity[similarity["kind"] != "seed"], "sample_debiased")
+        assert "seed" not in texts(fig)
+        assert not any(ax.patches for ax in fig.axes[:4])
+
+    def test_cells_of_deep_models_are_dotted(self):
+        layers = pd.MultiIndex.from_product([range(29), range(29)]).to_frame(index=False)
+        cells = layers.set_axis(["layer_reference", "layer_candidate"], axis=1)
+        cells = cells.assign(stage="backbone", kind="sft", pair="a-b", value=0.5, ci_low=0.4)
+        cells = cells.assign(ci_high=0.6, chance=0.0, floor=0.7)
+        cells.loc[3, "floor"] = 0.6
+        fig = layer_heatmaps(cells, title="t", colour_label="c", low=-1, high=1)
+        (dots,) = fig.axes[0].lines
+        assert dots.get_xydata().tolist() == [[3, 0]]
+        assert "Dotted: as similar" in texts(fig)
+
 
 class TestProcrustes:
     def test_table_shows_h_inv_at_n_half_and_quarter_beside_chance(self, similarity):
         written = texts(h_inv_table(similarity))
         for text in ("H_inv at n", "at n/2", "at n/4", "chance", "base-sft-emb", "0.149", "4,000"):
             assert text in written
+
+    def test_table_shows_the_interval_and_the_seed_floor(self, similarity):
+        frame = prepare_similarity(similarity)
+        rows = frame[(frame["pair"] == "base-control") & (frame["statistic"] == "h_inv")]
+        value, floor = rows["value"].item(), rows["floor"].item()
+        written = texts(h_inv_table(similarity))
+        low, high = value - study.HALF_WIDTH, value + study.HALF_WIDTH
+        assert f"{value:.3f} [{low:.2f}, {high:.2f}]" in written
+        assert "seed floor" in written
+        assert f"{floor:.3f}" in written
 
     def test_undefined_h_inv_is_a_dash_not_a_lost_row(self, similarity):
         rows = similarity["statistic"].str.startswith("h_inv")
@@ -166,6 +236,43 @@ class TestNeighbours:
         at_last = band[band[:, 0] == 6][:, 1]
         assert (at_last.min(), at_last.max()) == pytest.approx((rows.min(), rows.max()))
 
+    def test_floor_line_is_the_mean_of_the_seed_pairs(self, similarity):
+        ax = panel(knn_curves(similarity), "backbone, k = 10")
+        frame = prepare_similarity(similarity)
+        rows = frame[(frame["kind"] == "seed") & (frame["stage"] == "backbone")]
+        rows = rows[(rows["statistic"] == "jaccard") & (rows["k"] == 10)]
+        expected = rows[rows["layer_reference"] >= 0].groupby("layer_reference")["value"].mean()
+        (dashed,) = (line for line in ax.lines if line.get_linestyle() == "--")
+        assert np.asarray(dashed.get_ydata()) == pytest.approx(expected.to_numpy())
+
+    def test_a_floor_that_the_table_has_is_drawn_as_it_is(self, similarity):
+        known = similarity[similarity["kind"] != "seed"].assign(floor=0.5)
+        ax = panel(knn_curves(known), "backbone, k = 10")
+        (dashed,) = (line for line in ax.lines if line.get_linestyle() == "--")
+        assert set(dashed.get_ydata()) == {0.5}
+
+    def test_intervals_are_bands_around_means_over_seeds_too(self, similarity):
+        ax = panel(knn_curves(similarity), "embedding, k = 10")
+        frame = prepare_similarity(similarity)
+        frame = frame[(frame["k"] == 10) & frame["step"].isna()]
+        frame = frame[(frame["layer_reference"] == 6) & (frame["statistic"] == "jaccard")]
+        for pair, kind in (("base-sft-emb", "sft"), ("base-contrastive", "contrastive")):
+            (band,) = bands(ax, kind)
+            values = frame[frame["pair"] == pair]["value"]
+            assert len(values) == 3
+            at_last = band[band[:, 0] == 6][:, 1]
+            assert at_last.min() == pytest.approx(values.mean() - study.HALF_WIDTH)
+            assert at_last.max() == pytest.approx(values.mean() + study.HALF_WIDTH)
+
+    def test_without_seed_pairs_it_says_that_there_is_no_floor(self, similarity):
+        written = texts(knn_curves(similarity[similarity["kind"] != "seed"]))
+        assert NO_FLOOR in written
+        assert "Dashed grey" not in written
+        assert NO_FLOOR not in texts(knn_curves(similarity))
+
+    def test_the_control_is_a_line_of_its_own(self, similarity):
+        assert "base-control" in texts(panel(knn_curves(similarity), "backbone, k = 50"))
+
     def test_other_exclusion_or_empty_table_says_what_is_missing(self, similarity):
         assert "variant type" in texts(knn_curves(similarity, variant="type"))
         assert "no k-NN rows" in texts(knn_curves(pd.DataFrame()))
@@ -191,6 +298,18 @@ class TestProbe:
         assert "largest class 0.25" in texts(backbone)
         assert backbone.get_yticklabels()[0].get_text() == "base-sft"
         assert "candidate under the reference's probe" in texts(fig)
+
+    def test_the_seed_floor_is_a_named_line_and_bars_have_whiskers(self, similarity):
+        backbone = panel(probe_bars(similarity), "backbone")
+        frame = prepare_similarity(similarity)
+        rows = frame[(frame["stage"] == "backbone") & (frame["statistic"] == "accuracy")]
+        seeds = rows[(rows["kind"] == "seed") & (rows["layer_reference"] == study.N_LAYERS)]
+        (dashed,) = (line for line in backbone.lines if line.get_linestyle() == "--")
+        assert dashed.get_xdata()[0] == pytest.approx(seeds["value"].mean())
+        assert f"seed floor {seeds['value'].mean():.2f}" in texts(backbone)
+        drawn = [line for line in backbone.lines if line.get_linestyle() == "-"]
+        spans = [np.ptp(line.get_xdata()) for line in drawn]
+        assert spans == pytest.approx([2 * study.HALF_WIDTH] * 15)
 
     def test_bars_show_the_final_layer(self, similarity):
         frame = prepare_similarity(similarity)
@@ -252,6 +371,7 @@ class TestDynamics:
         frame = prepare_similarity(similarity)
         rows = frame[(frame["pair"] == "base-sft-emb") & (frame["metric"] == "correlation")]
         rows = rows[(rows["layer_reference"] == -1) & rows["step"].isna()]
+        rows = rows[rows["statistic"] == "mean"]
         expected = rows[rows["seed"] == 0]["value"].item()
         line = next(
             line
@@ -260,6 +380,32 @@ class TestDynamics:
         )
         assert list(line.get_xdata()) == [20, 40, 80, 120, 160]
         assert line.get_ydata()[-1] == pytest.approx(expected)
+
+    def test_intervals_are_bands_of_lines_and_whiskers_of_open_marks(self, similarity):
+        ax = panel(dynamics_curves(similarity, final_step=160), "Dimension-wise")
+        (band,) = bands(ax, "sft")
+        for step in (20, 160):
+            at_step = band[band[:, 0] == step][:, 1]
+            assert np.ptp(at_step) == pytest.approx(2 * study.HALF_WIDTH)
+        whiskers = [one for one in ax.collections if hasattr(one, "get_segments")]
+        spans = [np.ptp(line[:, 1]) for one in whiskers for line in one.get_segments()]
+        assert spans == pytest.approx([2 * study.HALF_WIDTH] * 4)  # two further seeds, two kinds
+
+    def test_the_floor_is_the_mean_of_the_seed_pairs_and_chance_below_is_told(self, similarity):
+        ax = panel(dynamics_curves(similarity, final_step=160), "Dimension-wise")
+        frame = prepare_similarity(similarity)
+        seeds = frame[(frame["kind"] == "seed") & (frame["metric"] == "correlation")]
+        seeds = seeds[(seeds["stage"] == "embedding") & (seeds["layer_reference"] == -1)]
+        floor = seeds[seeds["statistic"] == "mean"]["value"].mean()
+        (dashed,) = (line for line in ax.lines if line.get_linestyle() == "--")
+        assert list(dashed.get_ydata()) == pytest.approx([floor, floor])
+        assert "chance 0.00 ↓" in texts(ax)
+
+    def test_a_control_without_checkpoints_is_a_line_across(self, similarity):
+        control = similarity[similarity["pair"] == "base-control"].assign(stage="embedding")
+        fig = dynamics_curves(pd.concat([similarity, control]), final_step=160)
+        assert "control" in texts(panel(fig, "Linear CKA"))
+        assert "control" not in texts(panel(dynamics_curves(similarity), "Linear CKA"))
 
     def test_a_metric_that_was_left_out_says_so(self, similarity):
         fig = dynamics_curves(similarity[similarity["metric"] != "cka"])
@@ -334,14 +480,39 @@ def test_a_table_that_lacks_a_column_is_refused_with_its_name(draw, table):
         draw(table().drop(columns=column))
 
 
-@pytest.mark.parametrize("draw", [knn_curves, probe_bars, dynamics_curves, h_inv_table])
-def test_order_of_rows_does_not_matter(draw, similarity):
-    def pixels(table: pd.DataFrame) -> np.ndarray:
-        fig = draw(table)
-        fig.set_dpi(40)
-        canvas = FigureCanvasAgg(fig)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())
+def pixels(fig) -> np.ndarray:
+    fig.set_dpi(40)
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
+
+@cache
+def as_drawn(draw) -> np.ndarray:
+    return pixels(draw(study.similarity_table()))
+
+
+DRAWN = [knn_curves, probe_bars, dynamics_curves, h_inv_table, heatmaps]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_order_of_rows_does_not_matter(draw, similarity):
     shuffled = similarity.sample(frac=1, random_state=3)
-    assert (pixels(similarity) == pixels(shuffled)).all()
+    assert (as_drawn(draw) == pixels(draw(shuffled))).all()
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_statistics_that_no_figure_shows_do_not_leak_into_one(draw, similarity):
+    further = similarity["statistic"].str.endswith("_max")
+    further |= similarity["statistic"] == "reverse_accuracy"
+    assert further.any()
+    assert (as_drawn(draw) == pixels(draw(similarity[~further]))).all()
+
+
+def test_a_mean_has_an_interval_only_where_all_its_members_have_one():
+    rows = pd.DataFrame({"group": ["a", "a", "b", "b"], "value": [0.2, 0.4, 0.5, 0.7]})
+    rows = rows.assign(ci_low=[0.1, 0.3, 0.4, np.nan], ci_high=[0.3, 0.5, 0.6, np.nan])
+    found = member_means(rows.assign(floor=0.8, chance=0.1), "group")
+    assert found["value"].tolist() == pytest.approx([0.3, 0.6])
+    assert found.loc["a", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.2, 0.4])
+    assert found.loc["b", ["ci_low", "ci_high"]].isna().all()

@@ -173,6 +173,15 @@ def test_sharpening_and_dequantised_weights_are_explained_where_they_apply(tmp_p
     assert "sft.s0: weights dequantised from Q4_1 (GGUF)" in html
 
 
+def test_the_seed_pairs_behind_the_floor_are_named(tmp_path):
+    pairs = [*STUDY["pairs"], {"name": "sft-seeds", "kind": "seed", "reference": "sft.s0",
+                               "candidate": "sft.s1"}]  # fmt: skip
+    html = written(tmp_path, pairs=pairs)
+    assert "The seed pairs here: sft-seeds (sft.s0 and sft.s1)." in html
+    assert "no pair of kind" not in html
+    assert "no pair of kind <em>seed</em>: there is no floor" in written(tmp_path)
+
+
 def test_a_figure_that_was_not_drawn_is_named(tmp_path):
     absent = FigureEntry("Probes", "caption", tmp_path / "absent.png")
     with pytest.raises(UserError, match=r"absent\.png.*Probes"):

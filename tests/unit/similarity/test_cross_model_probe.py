@@ -53,8 +53,11 @@ def test_a_model_carries_over_to_itself_without_a_difference():
     arguments = problem()
     same = arguments | {f"Y_{split}": arguments[f"X_{split}"] for split in ("train", "val", "test")}
     found = cross_model_probe(**same)
-    assert found.value == found.reference == found.own
+    assert found.value == found.reference == found.own == found.reverse
     assert (found.difference, found.difference_ci_low, found.difference_ci_high) == (0, 0, 0)
+    assert (found.reverse_difference, found.reverse_difference_se) == (0, 0)
+    assert found.p_values["difference"] == 1
+    assert found.intervals["own_macro_f1"] == found.intervals["macro_f1"]
 
 
 def test_an_unrelated_candidate_is_at_chance_under_the_reference_and_not_under_its_own():
@@ -124,12 +127,19 @@ def test_without_the_candidates_training_split_there_is_no_own_probe():
     found = cross_model_probe(**without(problem(), "Y_train"))
     assert found.own is None
     assert found.own_macro_f1 is None
+    assert found.reverse is None
+    assert found.reverse_difference_ci_low is None
+    assert "no probe of the candidate's own" in found.note
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda a: {"kind": "svm"}, "kind must be one of logistic, ridge, got 'svm'"),
+        (lambda a: {"align": "cca"}, "align must be one of none, procrustes, got 'cca'"),
+        (lambda a: {"align": "procrustes", "Y_train": None}, "needs X_train and Y_train"),
+        (lambda a: {"y_test": a["y_test"][:, None]}, r"y_test must hold one label per row"),
+        (lambda a: {"y_train": [None, *a["y_train"][1:]]}, "y_train has no label at row 0"),
         (lambda a: {"Y_test": a["Y_test"][:, :4]}, "Y_test has width 4.*width 6"),
         (lambda a: {"y_train": a["y_train"][:-1]}, "X_train has 60 rows, its labels have 59"),
         (lambda a: {"y_train": np.full(60, "maths")}, "y_train holds one class"),
@@ -171,6 +181,10 @@ def test_layers_probe_the_means_of_samples(two_models, labels):
     )
     final = found.table[found.table["layer_reference"] == 2].set_index("statistic")
     assert final.loc["accuracy", "value"] == direct.value
+    assert final.loc["accuracy", "p"] == direct.p
+    assert final.loc["macro_f1", "ci_low"] == direct.intervals["macro_f1"].low
+    assert final.loc["reverse_accuracy", "value"] == direct.reverse
+    assert final.loc["reverse_difference", "ci_low"] == direct.reverse_difference_ci_low
     assert final.loc["reference_accuracy", "value"] == direct.reference
     assert final.loc["own_macro_f1", "value"] == direct.own_macro_f1
     assert final.loc["difference", "ci_high"] == direct.difference_ci_high

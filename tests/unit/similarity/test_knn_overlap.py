@@ -9,13 +9,12 @@ from scipy.stats import hypergeom, ortho_group
 from hrsa.errors import UserError
 from hrsa.similarity import knn_chance, knn_layers, knn_overlap
 from hrsa.similarity.knn_chance import chance_levels, expected_overlap
-from hrsa.similarity.neighbours import (
+from hrsa.similarity.neighbour_store import (
     StoredNeighbours,
     compute_neighbours,
-    membership,
-    nearest_neighbours,
     open_neighbours,
 )
+from hrsa.similarity.neighbours import TieCounts, membership, nearest_neighbours
 
 
 def related(seed, n=60, p=5, q=7):
@@ -28,8 +27,8 @@ def related(seed, n=60, p=5, q=7):
 def test_rotation_and_scale_do_not_matter(seed, scale):
     X, Y = related(seed)
     rotation = ortho_group.rvs(5, random_state=seed)
-    assert knn_overlap(scale * X @ rotation, Y).value == pytest.approx(
-        knn_overlap(X, Y).value, abs=1e-9
+    assert knn_overlap(scale * X @ rotation, Y, n_permutations=0).value == pytest.approx(
+        knn_overlap(X, Y, n_permutations=0).value, abs=1e-9
     )
 
 
@@ -40,8 +39,9 @@ def test_order_of_rows_and_names_of_samples_do_not_matter(seed):
     samples = rng.integers(0, 12, 60)
     order = rng.permutation(60)
     names = np.array([f"text {5 * s % 13}" for s in samples])
-    plain = knn_overlap(X, Y, k=5, exclude="sample", samples=samples)
-    moved = knn_overlap(X[order], Y[order], k=5, exclude="sample", samples=names[order])
+    options = {"k": 5, "exclude": "sample", "n_permutations": 0}
+    plain = knn_overlap(X, Y, samples=samples, **options)
+    moved = knn_overlap(X[order], Y[order], samples=names[order], **options)
     assert moved.value == pytest.approx(plain.value, abs=1e-9)
     assert moved.per_token == pytest.approx(plain.per_token[order])
 
@@ -52,7 +52,8 @@ def test_a_rotation_agrees_wholly_even_with_duplicates(score, seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((15, 6))[rng.integers(0, 15, 80)]
     rotation = ortho_group.rvs(6, random_state=seed)
-    assert knn_overlap(X, X @ rotation, k=10, score=score).value == pytest.approx(1)
+    found = knn_overlap(X, X @ rotation, k=10, score=score, n_permutations=0)
+    assert found.value == pytest.approx(1)
 
 
 def test_a_rotation_in_float32_agrees_with_duplicates():
@@ -97,7 +98,8 @@ def test_chance_is_the_mean_over_permutations(score):
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((6, 3)), rng.standard_normal((6, 3))
     values = [
-        knn_overlap(X, Y[list(order)], k=2, score=score).value for order in permutations(range(6))
+        knn_overlap(X, Y[list(order)], k=2, score=score, n_permutations=0).value
+        for order in permutations(range(6))
     ]
     assert knn_overlap(X, Y, k=2, score=score).chance == pytest.approx(np.mean(values))
 
@@ -109,13 +111,21 @@ def test_chance_with_ties_is_the_mean_over_permutations(score, monkeypatch):
     Y = rng.standard_normal((5, 3))[[0, 1, 1, 1, 2]]
     k = 2
     values = [
-        knn_overlap(X, Y[list(order)], k=k, score=score).value for order in permutations(range(5))
+        knn_overlap(X, Y[list(order)], k=k, score=score, n_permutations=0).value
+        for order in permutations(range(5))
     ]
     monkeypatch.setattr(knn_chance, "N_PERMUTATIONS", 3000)
     own, other = (membership(nearest_neighbours(M, k), k).counts for M in (X, Y))
     levels, share_tied = chance_levels(own, other, np.full(5, 4), k)
     assert share_tied > 0
     assert levels[score] == pytest.approx(np.mean(values), abs=0.006)
+
+
+def test_a_tie_set_larger_than_what_a_row_allows_keeps_its_weight():
+    counts = TieCounts(np.array([2, 0]), np.array([9, 3]), np.array([3 / 9, 1.0]))
+    cut = knn_chance._fit(counts, np.array([6, 20]))
+    assert cut.tied.tolist() == [4, 3]
+    assert cut.nearer + cut.tied * cut.share == pytest.approx([5, 3])
 
 
 def test_jaccards_chance_is_hypergeometric():
@@ -153,7 +163,8 @@ def test_layers_agree_with_the_array_function(two_models):
     assert row["chance"] == pytest.approx(direct.chance)
     overlap = found.arrays["per_token"][1, 1, 2]
     assert overlap / (2 - overlap) == pytest.approx(direct.per_token, abs=1e-6)
-    assert len(found.table) == 2 * 2 * 2 * (3 + 1)
+    # Exclusions × ks × scores, layers and their mean; one k has a maximum over layers.
+    assert len(found.table) == 2 * 2 * 2 * (3 + 1) + 2 * 2
     inner = [table.loc[("jaccard", "self", 3, layer), "value"] for layer in (1, 2)]
     assert table.loc[("jaccard", "self", 3, -1), "value"] == pytest.approx(np.mean(inner))
 
@@ -188,7 +199,39 @@ def test_neighbours_of_another_row_set_are_not_used(two_models, tmp_path):
     assert found.table.equals(expected.table)
 
 
+def test_lists_kept_for_a_smaller_neighbourhood_are_not_used(two_models, tmp_path, monkeypatch):
+    reference, candidate, rows = two_models
+    compute_neighbours(reference, tmp_path / "r.h5", ks=(2,))
+    monkeypatch.setattr(StoredNeighbours, "load", None)
+    with open_neighbours(tmp_path / "r.h5") as stored:
+        found = knn_layers(reference, candidate, rows, ks=(5,), neighbours_reference=stored)
+    assert found.table["se"].notna().sum() == 2 * 2 * (3 + 1)
+
+
+def test_tokens_of_another_vocabulary_are_not_used_for_type(store_model, tmp_path, monkeypatch):
+    from hrsa.activations.alignment import paired_rows
+
+    states = np.random.default_rng(0).standard_normal((2, 120, 6))
+    reference = store_model("r", {1: states[0]}, [12] * 10)
+    candidate = store_model("c", {1: states[1]}, [12] * 10, np.arange(120) % 40)
+    rows = paired_rows(reference, candidate)
+    compute_neighbours(candidate, tmp_path / "neighbours.h5", ks=(3,), exclude=("type",))
+    options = {"ks": (3,), "exclude": ("type",)}
+    expected = knn_layers(reference, candidate, rows, **options)
+    monkeypatch.setattr(StoredNeighbours, "load", None)
+    with open_neighbours(tmp_path / "neighbours.h5") as stored:
+        found = knn_layers(reference, candidate, rows, **options, neighbours_candidate=stored)
+    assert found.table.equals(expected.table)
+
+
+def test_a_small_budget_gives_the_same_table(two_models):
+    reference, candidate, rows = two_models
+    whole = knn_layers(reference, candidate, rows, ks=(3, 5)).table
+    tiled = knn_layers(reference, candidate, rows, ks=(3, 5), budget=20_000).table
+    assert whole.equals(tiled)
+
+
 def test_too_many_neighbours_are_the_users_mistake(two_models):
     reference, candidate, rows = two_models
-    with pytest.raises(UserError, match=r"layer 0 of .*reference.h5: 5000 neighbours are wanted"):
+    with pytest.raises(UserError, match=r"reference.h5 and .*candidate.h5: 5000 neighbours are"):
         knn_layers(reference, candidate, rows, ks=(5000,))

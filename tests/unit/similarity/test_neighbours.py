@@ -1,16 +1,19 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hrsa.errors import UserError
-from hrsa.similarity import cosine_tiles
+from hrsa.similarity.cosine_tiles import tiles
+from hrsa.similarity.neighbour_store import compute_neighbours, open_neighbours
 from hrsa.similarity.neighbours import (
-    compute_neighbours,
+    fewest_allowed,
     membership,
     nearest_neighbours,
     neighbours_by_exclusion,
-    open_neighbours,
+    surplus,
 )
 
 
@@ -35,13 +38,36 @@ def test_neighbours_are_those_of_greatest_cosine(seed, k):
     assert [row[:k] for row in lists(found)] == by_sorting(X, k, np.eye(40, dtype=bool))
 
 
-def test_many_rows_and_small_tiles_give_the_same(monkeypatch):
+def test_many_rows_and_small_tiles_give_the_same():
     X = np.random.default_rng(0).standard_normal((600, 16))
     whole = nearest_neighbours(X, 20)
-    monkeypatch.setattr(cosine_tiles, "_TILE_ROWS", (7, 7))
-    tiled = nearest_neighbours(X, 20)
+    tiled = nearest_neighbours(X, 20, budget=4 * 7 * 600)
     assert lists(tiled) == lists(whole)
     assert [row[:20] for row in lists(whole)] == by_sorting(X, 20, np.eye(600, dtype=bool))
+
+
+def test_tiles_keep_to_their_budget():
+    for n_rows, budget, height in [(1000, 40_000, 10), (1000, 10, 1), (100, 2**26, 100)]:
+        found = list(tiles(n_rows, budget))
+        assert np.array_equal(np.concatenate(found), np.arange(n_rows))
+        assert max(map(len, found)) == height
+    assert max(map(len, tiles(5000))) == 512
+
+
+def test_a_smaller_budget_needs_less_memory():
+    X = np.random.default_rng(0).standard_normal((3000, 4))
+
+    def peak(budget):
+        tracemalloc.start()
+        nearest_neighbours(X, 5, budget=budget)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    small, large = peak(2**17), peak(2**22)
+    # A tile with what is worked out from it, beside the rows (192 KiB) and the lists.
+    assert small < 3 * 2**20
+    assert large > 4 * 2**20 > small
 
 
 def test_close_neighbours_are_put_in_order_in_float64():
@@ -167,6 +193,22 @@ def test_a_small_set_keeps_as_many_neighbours_as_there_are(store_model, tmp_path
     with open_neighbours(tmp_path / "small-neighbours.h5") as stored:
         # 36 rows past the first position, 9 of them in the row's own sample.
         assert stored.n_neighbours == 27
+
+
+def test_lists_are_long_enough_for_a_fifth_to_go_where_there_are_rows():
+    samples = np.repeat(np.arange(10), 20)
+    assert surplus((5, 10), 200, exclude=("self",)) == 52
+    assert surplus((5, 75), 200, exclude=("self", "sample"), samples=samples) == 180
+    with pytest.raises(ValueError, match="181 neighbours are wanted"):
+        surplus((181,), 200, exclude=("self", "sample"), samples=samples)
+
+
+def test_the_row_with_fewest_neighbours_is_counted():
+    samples, tokens = np.repeat([0, 1, 2], [5, 2, 3]), np.arange(10) % 4
+    assert fewest_allowed(10, exclude="self") == 9
+    assert fewest_allowed(10, exclude="sample", samples=samples) == 5
+    # Row 1: without the five of its sample, and without rows 5 and 9, of its token.
+    assert fewest_allowed(10, exclude="type", samples=samples, tokens=tokens) == 3
 
 
 def test_too_few_rows_leave_no_file(store_model, tmp_path):

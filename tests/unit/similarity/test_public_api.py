@@ -90,10 +90,16 @@ def test_inputs_are_not_changed(metric):
 
 
 @pytest.mark.parametrize("metric", PAIRED)
-def test_what_is_missing_is_explained(metric):
+def test_every_field_is_filled_or_explained(metric):
     X, Y = np.random.default_rng(1).standard_normal((2, 40, 5))
     result = metric(X, Y)
-    assert result.p is None
-    assert "p: no permutation test" in result.note
+    assert result.value is not None
+    assert 1 / 200 <= result.p <= 1
+    for name in ("chance", "ci_low", "se"):
+        if getattr(result, name) is None:
+            assert result.note
     if result.ci_low is None:
-        assert "no interval" in result.note or "no valid interval" in result.note
+        assert "no valid interval" in result.note or "no interval" in result.note
+    else:
+        assert result.ci_low <= result.value <= result.ci_high
+        assert result.interval_method

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hrsa.statistics.blocks import (
     balanced_blocks,
     block_order,
+    sample_blocks,
     sample_codes,
     subset_of_samples,
 )
@@ -78,3 +79,12 @@ def test_subsets_are_whole_samples_and_nested(lengths, seed):
     assert len(codes) // 2 <= half.sum() < len(codes) // 2 + max(lengths) + 1
     assert not (quarter & ~half).any()
     assert not set(codes[half]) & set(codes[~half])
+
+
+def test_the_block_of_each_sample_is_told():
+    samples = np.array([7, 3, 3, 7, 5, 9, 9])
+    order = block_order(samples, len(samples), blocks=[1, 0, 0, 1, 1, 0, 0])
+    found = sample_blocks(samples, order)
+    assert found[:, 0].tolist() == [3, 5, 7, 9]
+    blocks = dict(found.tolist())
+    assert blocks[3] == blocks[9] != blocks[5] == blocks[7]

@@ -34,7 +34,9 @@ def test_what_is_left_out_has_a_default(study):
     del study["metrics"]
     complete = load_config(study)
     assert sorted(complete["metrics"]) == ["cka", "correlation", "knn", "neighbours", "procrustes"]
-    assert complete["metrics"]["knn"] == {"k": [5, 10, 50]}
+    assert complete["metrics"]["knn"] == {"k": [5, 10, 50], "views": ["raw"]}
+    assert complete["statistics"] == {"blocks": 25, "permutations": 199}
+    assert complete["memory_mb"] == 2048
     assert complete["extraction"]["layers"] == "all"
     assert complete["pairs"][0]["checkpoints"] is False
 

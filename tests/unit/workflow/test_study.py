@@ -5,13 +5,14 @@ import json
 import pandas as pd
 import pytest
 
+from hrsa.reporting.effects import EFFECT_COLUMNS
 from hrsa.similarity.results import SIMILARITY_COLUMNS
 from hrsa_workflow import products
 from hrsa_workflow.config import load_config
 from hrsa_workflow.reading import read_otherwise
 from hrsa_workflow.sources import fingerprint
 from hrsa_workflow.study import RECIPE_CORPUS, TASK_CORPUS, Study
-from hrsa_workflow.tables import SIMILARITY, typed
+from hrsa_workflow.tables import EFFECTS, SIMILARITY, typed
 from hrsa_workflow.training import prepare_resume
 
 
@@ -77,6 +78,22 @@ def test_a_study_has_the_figures_that_it_has_something_for(study):
         "losses",
         "cka_heatmaps",
     ]
+
+
+def test_effects_are_a_table_made_from_similarities_and_their_replicates(study):
+    names = products.table_names(made(study))
+    assert names[-1] == "effects"
+    assert products.table_files(made(study))["effects_csv"] == "results/tiny/tables/effects.csv"
+    inputs = products.table_inputs(made(study))
+    assert inputs["replicates"] == [
+        "results/tiny/similarity/cka/base-sft.h5",
+        "results/tiny/similarity/knn/base-sft.h5",
+    ]
+    assert set(inputs) - {"replicates"} == set(names) - {"effects"}
+
+
+def test_the_effects_table_has_the_columns_of_the_effects():
+    assert list(EFFECTS) == list(EFFECT_COLUMNS)
 
 
 def test_the_report_tells_no_folder_of_this_machine(study, tmp_path):

@@ -10,12 +10,19 @@ from hrsa.figures.frames import (
     VARIANT_LABELS,
     Headline,
     dataset_phrase,
+    floor_note,
+    floor_rows,
     headline_rows,
+    member_means,
     ordered_pairs,
     prepare_similarity,
 )
 
 _COLUMNS = 3
+_FLOOR = (
+    "the mean of pairs that differ only in a seed, at the end of training; the grey band is their "
+    "range."
+)
 
 
 def dynamics_curves(
@@ -42,8 +49,9 @@ def dynamics_curves(
     Returns
     -------
     Figure
-        Lines are means over the seeds that have checkpoints; open marks at the end are the final
-        models of the other seeds.
+        Lines are means over the seeds that have checkpoints, with their 95 % interval as a band;
+        open marks at the end are the final models of the other seeds, with whiskers. A control
+        without checkpoints is a line across.
     """
     title = "How similar do the models stay while both are trained into embedding models?"
     frame = prepare_similarity(similarity, dataset=dataset)
@@ -59,9 +67,10 @@ def dynamics_curves(
         title=title,
         subtitle="Reference and candidate at the same step of their contrastive training. "
         "Higher = more alike.",
-        notes="Dashed grey: pairs that differ only in a seed, at the end of training; the band "
-        "is their range. Open marks: final models of seeds without checkpoints. Each panel has its "
-        f"own scale. {_data_sets(frame)}",
+        notes=f"{floor_note(frame, _FLOOR)} Coloured bands and whiskers: 95 % intervals over "
+        "texts. Dotted: chance (an arrow where it lies below the panel). Open marks: final models "
+        "of seeds without checkpoints. Each panel has its own scale. "
+        f"{_data_sets(frame)}",
     )
     axes = fig.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     for ax, headline in zip(axes, HEADLINES, strict=False):
@@ -100,27 +109,11 @@ def _title(ax: Axes, headline: Headline, rows: pd.DataFrame) -> None:
     """Name the metric, and below it which layers and estimator the panel shows."""
     details = ["mean over layers" if headline.layer == "mean" else "final layer"]
     details += sorted({VARIANT_LABELS.get(name, name) for name in rows["variant"] if name})
-    ax.set_title(headline.label, pad=17)
-    ax.annotate(
-        ", ".join(details),
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        size=style.SMALL_SIZE,
-        color=style.QUIET,
-    )
+    style.title_with_detail(ax, headline.label, ", ".join(details))
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, end: float, *, exact: bool) -> None:
-    ends = []
-    floor = rows[(rows["kind"] == "seed") & rows["step"].isna()]
-    if not floor.empty:
-        pairs = floor.groupby("pair")["value"].mean()
-        colour = style.kind_colour("seed")
-        ax.axhspan(pairs.min(), pairs.max(), color=colour, alpha=0.18, lw=0)
-        ax.axhline(pairs.mean(), color=colour, ls="--", lw=1.1)
-        ends.append((end, float(pairs.mean()), "seed floor", colour))
+    ends = _draw_floor(ax, rows, end)
     for pair, kind in ordered_pairs(rows, ("sft", "rlvr", "control")):
         line = _trajectory(ax, rows[rows["pair"] == pair], kind, end)
         if line is not None:
@@ -131,20 +124,41 @@ def _draw(ax: Axes, rows: pd.DataFrame, end: float, *, exact: bool) -> None:
     ax.set_xlabel("training step")
     ax.margins(y=0.14)
     ax.set_ylim(*ax.get_ylim())
+    style.mark_chance(ax, float(rows["chance"].mean()))
     style.label_line_ends(ax, ends)
 
 
-def _trajectory(ax: Axes, rows: pd.DataFrame, kind: str, end: float) -> tuple[float, float] | None:
-    """Draw the line of one pair; return its last point, or None without checkpoints."""
-    checkpoints = rows[rows["step"].notna()]
-    if checkpoints.empty:
-        return None
-    followed = set(checkpoints["seed"].dropna())
+def _draw_floor(ax: Axes, rows: pd.DataFrame, end: float) -> list[tuple[float, float, str, str]]:
+    """Draw the seed floor at the end of training, and the range of its pairs, across the panel."""
+    colour = style.kind_colour("seed")
     final = rows[rows["step"].isna()]
-    same = final["seed"].isin(followed) | final["seed"].isna()
-    line = pd.concat([checkpoints, final[same].assign(step=end)]).groupby("step")["value"].mean()
+    pairs = final[final["kind"] == "seed"].groupby("pair")["value"].mean()
+    if not pairs.empty:
+        ax.axhspan(pairs.min(), pairs.max(), color=colour, alpha=0.18, lw=0)
+    floors = floor_rows(final)["floor"]
+    floor = floors.mean() if len(floors) else pairs.mean()
+    if pd.isna(floor):
+        return []
+    ax.axhline(floor, color=colour, ls="--", lw=1.1)
+    return [(end, float(floor), "seed floor", colour)]
+
+
+def _trajectory(ax: Axes, rows: pd.DataFrame, kind: str, end: float) -> tuple[float, float] | None:
+    """Draw the line of one pair; return its last point, or None when there is nothing to draw."""
+    checkpoints, final = rows[rows["step"].notna()], rows[rows["step"].isna()]
     colour, marker = style.kind_colour(kind), style.KIND_MARKERS.get(kind, "o")
-    ax.plot(line.index, line, color=colour, marker=marker)
-    others = final[~same].groupby("seed")["value"].mean()
-    ax.plot([end] * len(others), others, ls="", marker=marker, mfc="white", color=colour)
-    return float(line.index[-1]), float(line.iloc[-1])
+    if checkpoints.empty:
+        if kind != "control" or final.empty:
+            return None
+        value = float(final["value"].mean())
+        ax.axhline(value, color=colour, ls="-.", lw=1.1)
+        return end, value
+    followed = set(checkpoints["seed"].dropna())
+    same = final["seed"].isin(followed) | final["seed"].isna()
+    line = member_means(pd.concat([checkpoints, final[same].assign(step=end)]), "step")
+    ax.fill_between(line.index, line["ci_low"], line["ci_high"], color=colour, alpha=0.15, lw=0)
+    ax.plot(line.index, line["value"], color=colour, marker=marker)
+    others = member_means(final[~same], "seed")
+    ax.vlines([end] * len(others), others["ci_low"], others["ci_high"], color=colour, lw=0.8)
+    ax.plot([end] * len(others), others["value"], ls="", marker=marker, mfc="white", color=colour)
+    return float(line.index[-1]), float(line["value"].iloc[-1])

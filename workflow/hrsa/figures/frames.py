@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hrsa.statistics.floors import SEED_KIND, seed_floors
+
 STAGES = ("backbone", "embedding")
 KIND_ORDER = ("sft", "rlvr", "control", "contrastive", "seed", "other")
+NO_FLOOR = "No pair differs only in a seed: there is no floor."
 MEAN_LAYER = -1  # how the tables write a mean over layers 1 … L
 
 _NUMBERS = {
@@ -22,7 +25,7 @@ class Headline:
     """The one number of a metric that stands for it where there is no room for all."""
 
     metric: str
-    statistic: str  # "" for a metric that has one statistic alone
+    statistic: str
     label: str
     axis: str  # label of an axis
     layer: str  # "mean" over layers 1 … L, or "final"
@@ -35,7 +38,7 @@ HEADLINES = (
     Headline("correlation", "mean", "Dimension-wise correlation", "mean correlation", "mean"),
     Headline("procrustes", "cos_heldout", "Procrustes, held out", "cosine", "mean"),
     Headline("procrustes", "h_inv", "Inverse row entropy of O*", "H_inv", "final"),
-    Headline("cka", "", "Linear CKA", "CKA", "mean", ("sample_debiased", "song", "biased")),
+    Headline("cka", "cka", "Linear CKA", "CKA", "mean", ("sample_debiased", "song", "biased")),
     Headline("knn", "jaccard", "k-NN overlap, k = 10", "Jaccard index", "mean", _EXCLUSIONS, 10),
     Headline("probe", "accuracy", "Reference's probe on the candidate", "accuracy", "final"),
 )
@@ -53,7 +56,7 @@ VARIANT_LABELS = {
 SIMILARITY = (
     "pair", "kind", "stage", "reference", "candidate", "seed", "step", "dataset", "metric",
     "statistic", "view", "variant", "k", "layer_reference", "layer_candidate", "value", "ci_low",
-    "ci_high", "chance", "n_tokens",
+    "ci_high", "chance", "floor", "n_tokens", "n_samples",
 )  # fmt: skip
 
 
@@ -84,8 +87,14 @@ def prepare(frame: pd.DataFrame, columns: Iterable[str], what: str) -> pd.DataFr
 
 
 def prepare_similarity(similarity: pd.DataFrame, *, dataset: str | None = None) -> pd.DataFrame:
-    """Return the similarity table in plain types, untransformed view, of one data set or all."""
+    """Return the similarity table in plain types, untransformed view, of one data set or all.
+
+    Floors are those of the table; where it has none yet (the results of one metric, before they
+    are joined), they are taken from its own seed pairs in the same way.
+    """
     frame = prepare(similarity, SIMILARITY, "the similarity table")
+    floor = frame["floor"].to_numpy("float64")
+    frame["floor"] = np.where(np.isnan(floor), seed_floors(frame).values, floor)
     frame = frame[frame["view"].isin(["", "raw"])]
     if dataset is not None:
         frame = frame[frame["dataset"] == dataset]
@@ -120,12 +129,13 @@ def heatmap_cells(
     """Select what `layer_heatmaps` draws: one value per pair and pair of layers.
 
     Models at the end of training only; values are averaged over seeds, and over data sets unless
-    one is named.
+    one is named (`member_means`).
 
     Returns
     -------
     DataFrame
-        Columns stage, kind, pair, layer_reference, layer_candidate, value.
+        Columns stage, kind, pair, layer_reference, layer_candidate, value, ci_low, ci_high, floor,
+        chance.
     """
     frame = prepare_similarity(similarity, dataset=dataset)
     keep = (
@@ -136,7 +146,44 @@ def heatmap_cells(
         & (frame["layer_reference"] >= 0)
     )
     keys = ["stage", "kind", "pair", "layer_reference", "layer_candidate"]
-    return frame[keep].groupby(keys, sort=True)["value"].mean().reset_index()
+    return member_means(frame[keep], keys).reset_index()
+
+
+def member_means(rows: pd.DataFrame, keys: str | list[str]) -> pd.DataFrame:
+    """Average rows over what `keys` leave open: seeds, data sets.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `prepare_similarity`.
+    keys : str or list of str
+        Columns whose values stay apart.
+
+    Returns
+    -------
+    DataFrame
+        Columns value, ci_low, ci_high, floor, chance, by `keys` in order. The interval is the mean
+        of the members' intervals, missing where one of them has none: a standard error of a mean
+        is at most the mean of the standard errors, so that it is never too narrow, and about right
+        where the members' errors move together, as those of seeds on the same texts do.
+    """
+    columns = ["value", "ci_low", "ci_high", "floor", "chance"]
+    groups = rows.groupby(keys, sort=True)
+    means = groups[columns].mean()
+    whole = (groups[["ci_low", "ci_high"]].count().min(axis=1) == groups.size()).to_numpy()
+    interval = ["ci_low", "ci_high"]
+    return means.assign(**{name: means[name].where(whole) for name in interval})
+
+
+def floor_note(frame: pd.DataFrame, drawn: str) -> str:
+    """Say how the seed floor is drawn, or that there is none."""
+    known = (frame["kind"] == SEED_KIND) | frame["floor"].notna()
+    return f"Dashed grey: the seed floor, {drawn}" if known.any() else NO_FLOOR
+
+
+def floor_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose column `floor` is the floor of a panel: all but those of seed pairs themselves."""
+    return rows[(rows["kind"] != SEED_KIND) & rows["floor"].notna()]
 
 
 def headline_rows(
@@ -157,16 +204,18 @@ def headline_rows(
     DataFrame
         Rows of the final layer, or of the mean over layers; empty when the table has none.
     """
-    rows = frame[frame["metric"] == headline.metric]
-    if headline.statistic:
-        rows = rows[rows["statistic"] == headline.statistic]
+    rows = headline_cells(frame, headline)
+    return final_layer(rows) if (layer or headline.layer) == "final" else mean_layer(rows)
+
+
+def headline_cells(frame: pd.DataFrame, headline: Headline) -> pd.DataFrame:
+    """Select the rows of a headline number at every layer: its variant and its k."""
+    rows = frame[(frame["metric"] == headline.metric) & (frame["statistic"] == headline.statistic)]
     if headline.k is not None:
         rows = rows[rows["k"] == headline.k]
     present = set(rows["variant"])
     variant = next((name for name in headline.variants if name in present), None)
-    if variant is not None:
-        rows = rows[rows["variant"] == variant]
-    return final_layer(rows) if (layer or headline.layer) == "final" else mean_layer(rows)
+    return rows if variant is None else rows[rows["variant"] == variant]
 
 
 def mean_layer(rows: pd.DataFrame) -> pd.DataFrame:

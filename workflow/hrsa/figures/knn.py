@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,11 +11,18 @@ from hrsa.figures import style
 from hrsa.figures.frames import (
     VARIANT_LABELS,
     dataset_phrase,
+    floor_note,
+    floor_rows,
+    member_means,
     ordered_pairs,
     prepare_similarity,
     stages_of,
 )
 
+_FLOOR = (
+    "the mean of pairs of models that differ only in a seed, with their range as a band; a real "
+    "change falls below it."
+)
 _NAMES = {"jaccard": "Jaccard index", "overlap": "share in common"}
 
 
@@ -45,8 +51,8 @@ def knn_curves(
     Returns
     -------
     Figure
-        Bold lines are means over seeds, thin ones single seeds; a pair with one seed and an
-        interval shows its 95 % interval as a pale band.
+        Bold lines are means over seeds, thin ones single seeds; pale bands are 95 % intervals
+        (`hrsa.figures.frames.member_means`).
     """
     name = _NAMES.get(statistic, statistic)
     title = "Do two models give a token the same nearest neighbours? k-NN overlap by layer"
@@ -70,9 +76,9 @@ def knn_curves(
         subtitle=f"Mean over tokens of the {name} of the two sets of k neighbours by cosine, "
         f"taken from {taken_from}; {dataset_phrase(frame)}. "
         "1 = the same neighbours.",
-        notes="Grey band: pairs of models that differ only in a seed (the floor that a real "
-        "change has to fall below). Dotted: chance. Thin lines: single seeds. Layer 0 (hollow, "
-        "token embeddings) does not count in means over layers.",
+        notes=f"{floor_note(frame, _FLOOR)} Dotted: chance. {_interval_note(frame)} Thin "
+        "lines: single seeds. Layer 0 (hollow, token embeddings) does not count in means over "
+        "layers.",
     )
     axes = fig.subplots(len(stages), len(ks), squeeze=False, sharey="row")
     top = min(1.02, 1.12 * float(frame["value"].max()))
@@ -93,14 +99,17 @@ def knn_curves(
     return fig
 
 
+def _interval_note(frame: pd.DataFrame) -> str:
+    if frame["ci_low"].isna().all():
+        return "No interval was computed."
+    return "Coloured bands: 95 % intervals over texts."
+
+
 def _draw(
     ax: Axes, panel: pd.DataFrame, kinds: Sequence[str]
 ) -> list[tuple[float, float, str, str]]:
     """Draw one panel and return the right-hand ends of its lines with their names."""
-    ends = []
-    floor = panel[panel["kind"] == "seed"]
-    if not floor.empty:
-        ends.append(_draw_floor(ax, floor))
+    ends = _draw_floor(ax, panel)
     for pair, kind in ordered_pairs(panel, kinds):
         ends.append(_draw_pair(ax, panel[panel["pair"] == pair], pair, kind))
     chance = panel.groupby("layer_reference")["chance"].mean().dropna()
@@ -111,23 +120,31 @@ def _draw(
     return ends
 
 
-def _draw_floor(ax: Axes, floor: pd.DataFrame) -> tuple[float, float, str, str]:
-    pairs = floor.groupby(["layer_reference", "pair"])["value"].mean().unstack()
-    layers, mean = pairs.index.to_numpy(), pairs.mean(axis=1).to_numpy()
+def _draw_floor(ax: Axes, panel: pd.DataFrame) -> list[tuple[float, float, str, str]]:
+    """Draw the seed floor as a line, and the range of the seed pairs behind it as a band."""
     colour = style.kind_colour("seed")
-    ax.fill_between(layers, pairs.min(axis=1), pairs.max(axis=1), color=colour, alpha=0.22, lw=0)
-    ax.plot(layers, mean, color=colour, lw=1.0, ls="--")
-    return float(layers[-1]), float(mean[-1]), "seed floor", colour
+    seeds = panel[panel["kind"] == "seed"]
+    pairs = seeds.groupby(["layer_reference", "pair"])["value"].mean().unstack()
+    if not pairs.empty:
+        ax.fill_between(
+            pairs.index, pairs.min(axis=1), pairs.max(axis=1), color=colour, alpha=0.22, lw=0
+        )
+    floor = floor_rows(panel).groupby("layer_reference")["floor"].mean()
+    if floor.empty:
+        floor = pairs.mean(axis=1)
+    if floor.empty:
+        return []
+    ax.plot(floor.index, floor, color=colour, lw=1.0, ls="--")
+    return [(float(floor.index[-1]), float(floor.iloc[-1]), "seed floor", colour)]
 
 
 def _draw_pair(ax: Axes, rows: pd.DataFrame, pair: str, kind: str) -> tuple[float, float, str, str]:
     colour, marker = style.kind_colour(kind), style.KIND_MARKERS.get(kind, "o")
-    by_layer = rows.groupby("layer_reference")
-    layers, mean = np.unique(rows["layer_reference"]), by_layer["value"].mean().to_numpy()
-    if len(rows) == len(layers):
-        rows = rows.sort_values("layer_reference")  # the interval is NaN, undrawn, where unknown
-        ax.fill_between(layers, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.15, lw=0)
-    elif rows["seed"].nunique() > 1:
+    means = member_means(rows, "layer_reference")
+    layers, mean = means.index.to_numpy(), means["value"].to_numpy()
+    # An interval is NaN, and not drawn, where it is not known.
+    ax.fill_between(layers, means["ci_low"], means["ci_high"], color=colour, alpha=0.15, lw=0)
+    if rows["seed"].nunique() > 1:
         for _, one in rows.groupby("seed"):
             line = one.groupby("layer_reference")["value"].mean()
             ax.plot(line.index, line, color=colour, lw=0.6, alpha=0.6)

@@ -3,11 +3,15 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from hrsa.figures import style
 from hrsa.figures.frames import (
     dataset_phrase,
     final_layer,
+    floor_note,
+    floor_rows,
+    member_means,
     ordered_pairs,
     prepare_similarity,
     stages_of,
@@ -19,6 +23,9 @@ BARS = {
     "": "candidate under the reference's probe (full colour)",
     "own_": "candidate under its own probe (pale)",
 }
+_FLOOR = "how well a probe carries over between models that differ only in a seed."
+_LABEL_ROOM = 0.36  # of the axis, that the name of a line takes
+_ON_ANY_COLOUR = [withStroke(linewidth=2.2, foreground="white")]
 _SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
 
@@ -40,7 +47,7 @@ def probe_bars(
     -------
     Figure
         One panel per stage. Bars of a pair with several seeds are means over the seeds, a dot
-        each; with one seed they carry the 95 % interval.
+        each; whiskers are 95 % intervals where there are any.
     """
     title = "Does a linear probe carry over from one model to the other?"
     frame = prepare_similarity(similarity, dataset=dataset)
@@ -58,8 +65,9 @@ def probe_bars(
         subtitle="A classifier is fitted on the reference's sentence embeddings, frozen, and "
         f"scored on the candidate's; final layer; {dataset_phrase(frame)}.",
         notes="Where the pale bar is long and the full one short, the information is still there "
-        "but lies elsewhere. Dotted line: always guessing the largest class. Dots: single "
-        "seeds; whiskers: 95 % interval over test samples.",
+        "but lies elsewhere. Dotted line: chance, always guessing the largest class. "
+        f"{floor_note(frame, _FLOOR)} Dots: single seeds; whiskers: 95 % interval over test "
+        "samples, given the probe.",
         legend=list(zip(_fills("sft"), BARS.values(), strict=True)),
     )
     axes = fig.subplots(1, len(stages), squeeze=False, sharex=True)[0]
@@ -82,23 +90,36 @@ def _draw(ax: Axes, panel: pd.DataFrame, score: str) -> None:
             if not rows.empty:
                 _bar(ax, i + (j - 1) * 0.27, rows, fill)
     majority = panel["chance"].mean()
-    if pd.notna(majority):
-        ax.axvline(majority, ls=":", lw=1.3, color=style.INK)
-        ax.annotate(
-            f"largest class {majority:.2f}",
-            (majority, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 1),
-            textcoords="offset points",
-            size=style.SMALL_SIZE,
-            va="bottom",
-        )
+    floor = floor_rows(panel[panel["statistic"] == score])["floor"].mean()
+    # Labels stand on the far sides of lines that are close.
+    close, above = abs(floor - majority) < _LABEL_ROOM, bool(floor > majority)
+    grey = style.kind_colour("seed")
+    _mark(ax, majority, f"largest class {majority:.2f}", style.INK, ":", left=close and above)
+    _mark(ax, floor, f"seed floor {floor:.2f}", grey, "--", left=close and not above)
     ax.set_yticks(range(len(pairs)), labels=[pair for pair, _ in pairs])
     ax.set_ylim(len(pairs) - 0.5, -0.6)
     ax.set_xlim(0, 1.12)
     ax.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
+
+
+def _mark(ax: Axes, x: float, text: str, colour: str, line: str, *, left: bool) -> None:
+    """Draw a line across all bars, with its name above it, to its left or its right."""
+    if pd.isna(x):
+        return
+    ax.axvline(x, ls=line, lw=1.3, color=colour)
+    ax.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3 if left else 3, 1),
+        textcoords="offset points",
+        size=style.SMALL_SIZE,
+        color=colour,
+        ha="right" if left else "left",
+        va="bottom",
+    )
 
 
 def _fills(kind: str) -> tuple[str, str, str]:
@@ -109,16 +130,24 @@ def _fills(kind: str) -> tuple[str, str, str]:
 
 def _bar(ax: Axes, y: float, rows: pd.DataFrame, colour: str) -> None:
     """Draw a bar with its value, its interval or the dots of its seeds."""
-    mean = float(rows["value"].mean())
+    means = member_means(rows, "statistic").iloc[0]
+    mean, low, high = float(means["value"]), means["ci_low"], means["ci_high"]
     ax.barh(y, mean, height=0.24, color=colour)
     end = mean
+    if pd.notna(low) and pd.notna(high):
+        ax.plot([low, high], [y, y], color=style.INK, lw=0.9, path_effects=_ON_ANY_COLOUR)
+        end = max(end, float(high))
     if len(rows) > 1:
-        ax.plot(rows["value"], [y] * len(rows), ls="", marker="o", ms=2.4, color=style.INK)
-        end = float(rows["value"].max())
-    elif rows[["ci_low", "ci_high"]].notna().all(axis=None):
-        low, high = float(rows["ci_low"].iloc[0]), float(rows["ci_high"].iloc[0])
-        ax.plot([low, high], [y, y], color=style.INK, lw=0.9)
-        end = high
+        ax.plot(
+            rows["value"],
+            [y] * len(rows),
+            ls="",
+            marker="o",
+            ms=2.4,
+            color=style.INK,
+            path_effects=_ON_ANY_COLOUR,
+        )
+        end = max(end, float(rows["value"].max()))
     ax.annotate(
         f"{mean:.2f}",
         (end, y),
@@ -126,4 +155,5 @@ def _bar(ax: Axes, y: float, rows: pd.DataFrame, colour: str) -> None:
         textcoords="offset points",
         va="center",
         size=style.SMALL_SIZE - 1,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
     )

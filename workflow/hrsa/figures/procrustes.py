@@ -11,17 +11,32 @@ from matplotlib.figure import Figure
 
 from hrsa.figures import style
 from hrsa.figures.drawn_table import ROW_HEIGHT, draw_table, table_height
-from hrsa.figures.frames import STAGES, final_layer, ordered_pairs, prepare_similarity
+from hrsa.figures.frames import (
+    STAGES,
+    final_layer,
+    member_means,
+    ordered_pairs,
+    prepare_similarity,
+)
 
 MOST_PIXELS = 256  # a larger rotation is drawn by the maximum of each block of entries
-_STATISTICS = {"h_inv": "n", "h_inv_half": "n/2", "h_inv_quarter": "n/4"}
 _NORM = PowerNorm(0.5, vmin=0.0, vmax=1.0)  # square root, so that spread-out rotations show
 _TABLE_TITLE = "How far the rotation between two models mixes their dimensions"
 _TABLE_NOTES = (
     "H_inv depends on the number of tokens n: compare rows of equal n, and read n/2 and n/4 to see "
-    "whether it has settled. Chance is the value of a random rotation of that width. Means over "
-    "seeds where a pair has several."
+    "whether it has settled. Brackets: 95 % interval at this n. Seed floor: mean of pairs that "
+    "differ only in a seed (of a seed pair, the others). Chance: a random rotation of that width. "
+    "Means over seeds where a pair has several."
 )
+_STATISTICS = ("h_inv", "h_inv_half", "h_inv_quarter")
+_HEADINGS = {
+    "h_inv": "H_inv at n",
+    "h_inv_half": "at n/2",
+    "h_inv_quarter": "at n/4",
+    "floor": "seed floor",
+    "chance": "chance",
+    "n_tokens": "n",
+}
 _ROTATION_SUBTITLE = (
     "|O*| for the final layer: row = dimension of the reference, column = dimension of the "
     "candidate. A bright diagonal means that dimensions kept their meaning; an even "
@@ -52,7 +67,7 @@ def h_inv_table(similarity: pd.DataFrame, *, dataset: str | None = None) -> Figu
         title=_TABLE_TITLE,
         subtitle="Inverse row entropy H_inv of O*, final layer: 1 = dimensions keep their "
         "meaning (a signed permutation), low = mixed.",
-        notes=_TABLE_NOTES,
+        notes=_notes(rows),
     )
     _draw_h_inv(fig.subplots(), rows, with_dataset=True)
     return fig
@@ -115,14 +130,14 @@ def procrustes_figure(
     several = len(set(rows["dataset"])) > 1
     height = max(2.9 * len(grid), table_height(len(rows)))
     fig = style.new_figure(
-        13.2 if several else 12.4,
+        14.2 if several else 12.4,
         height,
         title=f"{_TABLE_TITLE}{where}",
         subtitle="Left: inverse row entropy H_inv of O* at the final layer, 1 = dimensions keep "
         "their meaning, low = mixed. Right: " + _ROTATION_SUBTITLE,
-        notes=_TABLE_NOTES,
+        notes=_notes(rows),
     )
-    outer = fig.add_gridspec(1, 2, width_ratios=[1.15 if several else 1.0, 1.2])
+    outer = fig.add_gridspec(1, 2, width_ratios=[1.25 if several else 1.0, 1.2])
     table = fig.add_subplot(outer[0])
     if rows.empty:
         style.empty_panel(table, "no inverse row entropies (metric procrustes)")
@@ -135,15 +150,21 @@ def procrustes_figure(
 
 
 def _h_inv_rows(similarity: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
-    """Return one row per pair and data set: pair, kind, stage, dataset, n, chance, n_tokens."""
+    """Return one row per pair and data set.
+
+    Columns pair, kind, stage, dataset, h_inv, h_inv_half, h_inv_quarter; and of h_inv ci_low,
+    ci_high, floor, chance, n_tokens.
+    """
     frame = prepare_similarity(similarity, dataset=dataset)
     frame = frame[(frame["metric"] == "procrustes") & frame["step"].isna()]
     frame = final_layer(frame[frame["statistic"].isin(list(_STATISTICS))])
     keys = ["pair", "kind", "stage", "dataset"]
     values = frame.groupby([*keys, "statistic"])["value"].mean().unstack()
     values = values.reindex(columns=list(_STATISTICS))
-    whole = frame[frame["statistic"] == "h_inv"].groupby(keys)[["chance", "n_tokens"]].mean()
-    rows = values.join(whole).reset_index()
+    whole = frame[frame["statistic"] == "h_inv"]
+    beside = member_means(whole, keys).drop(columns="value")
+    n_tokens = whole.groupby(keys)["n_tokens"].mean()
+    rows = values.join(beside).join(n_tokens).reset_index()
     order = {pair: i for i, (pair, _) in enumerate(ordered_pairs(rows))}
     rows["order"] = rows["pair"].map(order)
     rows = rows.sort_values(["stage", "order", "dataset"]).drop(columns="order")
@@ -154,22 +175,46 @@ def _draw_h_inv(
     ax: Axes, rows: pd.DataFrame, *, with_dataset: bool, least_lines: float = 0.0
 ) -> None:
     header = ["pair", "kind", "stage"] + (["data set"] if with_dataset else [])
-    numbers = [f"H_inv at {size}" if size == "n" else f"at {size}" for size in _STATISTICS.values()]
-    cells = []
-    for _, row in rows.iterrows():
-        texts = [row["pair"], style.kind_label(row["kind"]), row["stage"]]
-        if with_dataset:
-            texts.append(row["dataset"])
-        texts += [_number(row[name]) for name in (*_STATISTICS, "chance")]
-        cells.append([*texts, "–" if pd.isna(row["n_tokens"]) else f"{row['n_tokens']:,.0f}"])
+    shown = [name for name in _HEADINGS if name not in _equal_columns(rows)]
+    cells = [
+        [row["pair"], style.kind_label(row["kind"]), row["stage"]]
+        + ([row["dataset"]] if with_dataset else [])
+        + [_cell(row, name) for name in shown]
+        for _, row in rows.iterrows()
+    ]
     draw_table(
         ax,
-        [*header, *numbers, "chance", "n"],
+        [*header, *(_HEADINGS[name] for name in shown)],
         cells,
         colours=[style.kind_colour(kind) for kind in rows["kind"]],
         text_columns=len(header),
         least_lines=least_lines,
     )
+
+
+def _equal_columns(rows: pd.DataFrame) -> list[str]:
+    """Columns that are the same in every row: the notes tell them once."""
+    return [name for name in ("chance", "n_tokens") if rows[name].nunique(dropna=False) == 1]
+
+
+def _notes(rows: pd.DataFrame) -> str:
+    equal = [
+        f"{_HEADINGS[name]} = {_cell(rows.iloc[0], name)}"
+        for name in _equal_columns(rows)
+        if rows[name].notna().all()
+    ]
+    return f"{_TABLE_NOTES} In every row {', '.join(equal)}." if equal else _TABLE_NOTES
+
+
+def _cell(row: pd.Series, name: str) -> str:
+    value = row[name]
+    if pd.isna(value):
+        return "–"
+    if name == "n_tokens":
+        return f"{value:,.0f}"
+    if name == "h_inv" and pd.notna(row["ci_low"]) and pd.notna(row["ci_high"]):
+        return f"{value:.3f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    return f"{value:.3f}"
 
 
 def _places(
@@ -253,7 +298,3 @@ def block_maximum(values: np.ndarray, most: int) -> np.ndarray:
             starts = np.unique(np.arange(most) * size // most)
             values = np.maximum.reduceat(values, starts, axis=axis)
     return values
-
-
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"

@@ -243,6 +243,47 @@ def empty_figure(title: str, reason: str) -> Figure:
     return fig
 
 
+def title_with_detail(ax: Axes, title: str, detail: str, colour: str = INK) -> None:
+    """Title a panel, with a line of quiet small print below the title."""
+    ax.set_title(title, pad=17 if detail else None, color=colour)
+    if detail:
+        ax.annotate(
+            detail,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 5),
+            textcoords="offset points",
+            size=SMALL_SIZE,
+            color=QUIET,
+        )
+
+
+def mark_chance(ax: Axes, chance: float) -> None:
+    """Draw the chance level across a panel, or say at the foot how far below the panel it is.
+
+    Parameters
+    ----------
+    ax : Axes
+        With its final limits.
+    chance : float
+        NaN draws nothing.
+    """
+    if chance != chance:
+        return
+    low, high = ax.get_ylim()
+    if low <= chance <= high:
+        ax.axhline(chance, ls=":", lw=1.2, color=INK)
+        return
+    ax.annotate(
+        f"chance {chance:.2f} {'↓' if chance < low else '↑'}",
+        (0.015, 0.05),
+        xycoords="axes fraction",
+        size=SMALL_SIZE - 0.5,
+        color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+    )
+
+
 def label_line_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write the names of lines to the right of a panel, pushed apart where they would collide.
 

@@ -123,6 +123,11 @@ def write_report(
         run=_run_tables(study, notes),
         benchmarks=list(study.get("benchmarks") or []),
         wrong_share=study.get("wrong_share"),
+        seed_pairs=[
+            f"{pair['name']} ({pair['reference']} and {pair['candidate']})"
+            for pair in study.get("pairs") or []
+            if pair["kind"] == "seed"
+        ],
         has_rlvr=any(
             model.get("recipe") == "rlvr" for model in dict(study.get("models") or {}).values()
         ),

@@ -9,53 +9,35 @@ from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
 from hrsa.errors import UserError
 from hrsa.similarity.arrays import check_pair
+from hrsa.similarity.correlation_cells import correlate_cells
+from hrsa.similarity.layer_stack import MEMORY, LayerStack, array_reader, stack_of_file
 from hrsa.similarity.layers import (
+    MAXIMUM_NOTE,
+    MEAN_OVER_LAYERS,
+    NO_P,
+    NULL_ROWS,
+    MatchedLayers,
     MetricTable,
     check_rows,
+    interval_columns,
     join_notes,
     matched_layers,
     read_layer,
 )
-from hrsa.similarity.results import NO_P, CorrelationResult, LayerComparison
-from hrsa.statistics.blocks import N_BLOCKS, BlockOrder, block_order
-from hrsa.statistics.resampling import Interval, jackknife_interval
+from hrsa.similarity.results import CorrelationResult, LayerComparison
+from hrsa.statistics.blocks import N_BLOCKS, block_order, sample_blocks, sample_codes
+from hrsa.statistics.permutation import (
+    N_PERMUTATIONS,
+    equal_rows,
+    p_of_maximum,
+    p_value,
+    sample_permutations,
+)
+from hrsa.statistics.resampling import jackknife_interval
 
 MIN_ROWS = 3
 NO_INTERVAL = "no interval: fewer than two blocks of samples, or a block holds all the variance"
 NO_SPREAD_INTERVAL = "no interval or chance level is computed for this statistic: read the mean"
-# A variance that is this small a part of the whole is rounding of a constant.
-_NO_VARIANCE = 1e-12
-
-
-@dataclass(frozen=True, eq=False)
-class _Columns:
-    """A centred matrix in block order, with each block's sums and sums of squares (B × width)."""
-
-    values: np.ndarray
-    sums: np.ndarray
-    squares: np.ndarray
-    constant: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Correlation:
-    """Correlation of each dimension (width,) and, per block left out, of each (B × width)."""
-
-    per_dimension: np.ndarray
-    without_block: np.ndarray
-
-    @property
-    def mean(self) -> float | None:
-        """Signed mean over dimensions that vary."""
-        return _mean_or_none(self.per_dimension)
-
-    @property
-    def replicates(self) -> np.ndarray:
-        """Signed mean with each block left out, shape (B,)."""
-        varies = ~np.isnan(self.without_block)
-        total = np.where(varies, self.without_block, 0).sum(axis=1)
-        count = varies.sum(axis=1)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
 def dimension_correlation(
@@ -64,6 +46,8 @@ def dimension_correlation(
     *,
     samples: npt.ArrayLike | None = None,
     blocks: npt.ArrayLike | None = None,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
 ) -> CorrelationResult:
     """Pearson correlation of each dimension of X with the same dimension of Y, and its mean.
 
@@ -75,6 +59,10 @@ def dimension_correlation(
         The sample (text) of each row, in any order; None: each row is its own.
     blocks : array-like of length n_tokens, or None
         Blocks of samples for the interval; None: 25 balanced ones.
+    n_permutations : int
+        Permutations of whole samples for the p-value; 0: no p.
+    seed : int
+        Of the blocks and the permutations.
 
     Returns
     -------
@@ -96,27 +84,39 @@ def dimension_correlation(
     reference, candidate = check_pair(X, Y, min_rows=MIN_ROWS)
     if reference.shape[1] != candidate.shape[1]:
         raise ValueError(_widths_differ(reference.shape[1], candidate.shape[1]))
-    order = block_order(samples, len(reference), blocks=blocks)
-    found = _correlate(_columns(reference, order), _columns(candidate, order), order)
-    if found.mean is None:
+    codes = sample_codes(samples, len(reference))
+    order = block_order(codes, len(codes), blocks=blocks, seed=seed)
+    x, y = (
+        LayerStack([array_reader(one)], order, dtype=np.float64, memory=MEMORY)
+        for one in (reference, candidate)
+    )
+    cells = correlate_cells(x, y, memory=MEMORY)
+    per_dimension, replicates = cells.per_dimension[0, 0], cells.replicates[0, 0]
+    mean = _mean_or_none(per_dimension)
+    if mean is None:
         raise ValueError(
             f"none of the {reference.shape[1]} dimensions varies in both X and Y, "
             "so no correlation is defined"
         )
-    interval, note = _interval(found.mean, found.replicates)
+    equal = equal_rows(codes, seed=seed, most_rows=NULL_ROWS)
+    permutations = sample_permutations(len(equal.rows), n_permutations, seed=seed)
+    null = _null(reference[equal.rows], candidate[equal.rows], permutations)
+    interval = jackknife_interval(mean, replicates)
+    p_note = equal.note if len(permutations) else NO_P
     return CorrelationResult(
-        value=found.mean,
+        value=mean,
         se=interval.se,
         ci_low=interval.low,
         ci_high=interval.high,
         interval_method=interval.method,
-        replicates=found.replicates if interval.se is not None else None,
+        replicates=replicates if interval.se is not None else None,
         chance=0.0,
-        note=note,
-        per_dimension=found.per_dimension,
-        mean_abs=_mean_or_none(np.abs(found.per_dimension)),
-        share_positive=_share_positive(found.per_dimension),
-        n_constant=int(np.isnan(found.per_dimension).sum()),
+        p=p_value(null.observed, null.permuted),
+        note=join_notes("" if interval.se is not None else NO_INTERVAL, p_note),
+        per_dimension=per_dimension,
+        mean_abs=_mean_or_none(np.abs(per_dimension)),
+        share_positive=_share_positive(per_dimension),
+        n_constant=int(np.isnan(per_dimension).sum()),
     )
 
 
@@ -127,6 +127,8 @@ def correlation_layers(
     *,
     n_blocks: int = N_BLOCKS,
     seed: int = 0,
+    n_permutations: int = N_PERMUTATIONS,
+    memory: int = MEMORY,
 ) -> LayerComparison:
     """Dimension-wise correlation of every layer of one model with every layer of another.
 
@@ -137,13 +139,18 @@ def correlation_layers(
     rows : PairedRows
         Matched rows.
     n_blocks, seed : int
-        Blocks of samples for the intervals.
+        Blocks of samples for the intervals, and the permutations.
+    n_permutations : int
+        For the p-values of matched layers; 0: no p.
+    memory : int
+        Bytes that may be held at once.
 
     Returns
     -------
     LayerComparison
         Table: statistic ``mean`` for every pair of layers; ``mean_abs`` and ``share_positive`` for
-        matched layers; means over matched layers, layer 0 left out. Arrays: ``mean`` (L × L'),
+        matched layers; means over matched layers, layer 0 left out, and their maximum
+        (``mean_max``). Arrays: ``mean`` (L × L'),
         ``replicates`` (L × L' × n_blocks), ``per_dimension`` (matched layers × width),
         ``layers_reference`` and ``layers_candidate``.
 
@@ -158,68 +165,99 @@ def correlation_layers(
     order = block_order(rows.samples, len(rows.reference), n_blocks=n_blocks, seed=seed)
     matched = matched_layers(reference, candidate)
     table = MetricTable.of_rows("correlation", matched, rows)
-    shape = (len(reference.layers), len(candidate.layers))
-    means = np.full(shape, np.nan)
-    replicates = np.full((*shape, order.n_blocks), np.nan)
-    per_dimension = np.empty((len(matched.pairs), reference.width))
-    others = [_columns(read_layer(candidate, j, rows.candidate), order) for j in candidate.layers]
+    x = stack_of_file(reference, rows.reference, order, dtype=np.float64, memory=memory // 4)
+    y = stack_of_file(candidate, rows.candidate, order, dtype=np.float64, memory=memory // 4)
+    cells = correlate_cells(x, y, memory=memory // 4)
+    nulls = _layer_nulls(reference, candidate, rows, matched, n_permutations, seed)
+    means = np.full(cells.replicates.shape[:2], np.nan)
     for a, i in enumerate(reference.layers):
-        columns = _columns(read_layer(reference, i, rows.reference), order)
         for b, j in enumerate(candidate.layers):
-            found = _correlate(columns, others[b], order)
-            _add_mean(table, (i, j), found)
-            means[a, b] = np.nan if found.mean is None else found.mean
-            replicates[a, b] = found.replicates
+            values = cells.per_dimension[a, b]
+            mean = _mean_or_none(values)
+            means[a, b] = np.nan if mean is None else mean
+            _add_mean(table, (i, j), values, cells.replicates[a, b], nulls)
             if (i, j) in matched.pairs:
-                _add_spread(table, (i, j), found)
-                per_dimension[matched.pairs.index((i, j))] = found.per_dimension
-    inner = [pair for pair in matched.pairs if pair[0] > 0]
-    joint = [replicates[reference.layers.index(i), candidate.layers.index(j)] for i, j in inner]
-    table.add_layer_mean("mean", replicates=np.array(joint), note=NO_P)
+                _add_spread(table, (i, j), values)
+    at = tuple(
+        np.array(
+            [(reference.layers.index(i), candidate.layers.index(j)) for i, j in matched.pairs]
+        ).T
+    )
+    inner = np.array([i > 0 for i, _ in matched.pairs])
+    _add_over_layers(table, means[at][inner], cells.replicates[at][inner], nulls)
     for statistic in ("mean_abs", "share_positive"):
         table.add_layer_mean(statistic, note=NO_SPREAD_INTERVAL)
     return table.build(
         {
             "mean": means,
-            "replicates": replicates,
-            "per_dimension": per_dimension,
+            "sample_blocks": sample_blocks(rows.samples, order),
+            "replicates": cells.replicates,
+            "per_dimension": cells.per_dimension[at],
             "layers_reference": np.array(reference.layers),
             "layers_candidate": np.array(candidate.layers),
         }
     )
 
 
-def _columns(matrix: np.ndarray, order: BlockOrder) -> _Columns:
-    constant = matrix.max(axis=0) == matrix.min(axis=0)
-    centred = (matrix - matrix.mean(axis=0))[order.order]
-    sums = np.add.reduceat(centred, order.block_starts, axis=0)
-    squares = np.add.reduceat(centred**2, order.block_starts, axis=0)
-    return _Columns(centred, sums, squares, constant)
+@dataclass(frozen=True, eq=False)
+class _Null:
+    """The mean correlation on the equal rows, and under each permutation (n_permutations,)."""
+
+    observed: float
+    permuted: np.ndarray
 
 
-def _correlate(x: _Columns, y: _Columns, order: BlockOrder) -> _Correlation:
-    products = np.add.reduceat(x.values * y.values, order.block_starts, axis=0)
-    sizes = np.broadcast_to(order.block_sizes[:, None], products.shape)
-    parts = np.array([sizes, x.sums, y.sums, x.squares, y.squares, products])
-    whole = parts.sum(axis=1, keepdims=True)
-    constant = x.constant | y.constant
-    least = _NO_VARIANCE * whole[3:5]
-    per_dimension = np.where(constant, np.nan, _pearson(whole, least)[0])
-    rest = whole - parts if order.n_blocks > 1 else np.zeros_like(parts)
-    return _Correlation(per_dimension, np.where(constant, np.nan, _pearson(rest, least)))
+@dataclass(frozen=True, eq=False)
+class _Nulls:
+    """The nulls of matched layers, under the same permutations; empty without any."""
+
+    layers: dict[tuple[int, int], _Null]
+    note: str
 
 
-def _pearson(sums: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each column from n, Σx, Σy, Σx², Σy², Σxy (6 × m × width).
+def _null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> _Null:
+    """Mean correlation with the candidate's samples (n_samples × m × width) permuted.
 
-    NaN where a variance is not above ``least`` (2 × 1 × width).
+    Σ_i x_ij y_π(i)j over the m rows of each sample is a sum of look-ups in a table over pairs of
+    samples: C_ab = Σ_r Σ_j x_arj y_brj, of columns scaled to unit norm.
     """
-    n, sum_x, sum_y, squares_x, squares_y, products = sums
-    n = np.maximum(n, 1)
-    variance_x, variance_y = squares_x - sum_x**2 / n, squares_y - sum_y**2 / n
-    varies = (variance_x > least[0]) & (variance_y > least[1])
-    scale = np.sqrt(np.where(varies, variance_x * variance_y, np.nan))
-    return (products - sum_x * sum_y / n) / scale
+    x, y = (_unit_columns(rows) for rows in (X, Y))
+    varies = x.any(axis=(0, 1)) & y.any(axis=(0, 1))
+    if not varies.any():
+        return _Null(np.nan, np.full(len(permutations), np.nan))
+    left, right = (rows[:, :, varies].reshape(len(rows), -1) for rows in (x, y))
+    table = left @ right.T / varies.sum()
+    each = np.arange(len(table))
+    return _Null(float(np.trace(table)), table[each, permutations].sum(axis=1))
+
+
+def _unit_columns(rows: np.ndarray) -> np.ndarray:
+    """Centre and scale columns to norm 1 over all rows; constant columns become 0."""
+    centred = rows - rows.mean(axis=(0, 1))
+    norms = np.sqrt(np.sum(centred**2, axis=(0, 1)))
+    constant = np.ptp(rows, axis=(0, 1)) == 0
+    return np.where(constant, 0.0, centred) / np.where(constant | (norms == 0), 1.0, norms)
+
+
+def _layer_nulls(
+    reference: Activations,
+    candidate: Activations,
+    rows: PairedRows,
+    matched: MatchedLayers,
+    n_permutations: int,
+    seed: int,
+) -> _Nulls:
+    equal = equal_rows(
+        sample_codes(rows.samples, len(rows.samples)), seed=seed, most_rows=NULL_ROWS
+    )
+    permutations = sample_permutations(len(equal.rows), n_permutations, seed=seed)
+    chosen, shape = equal.rows.ravel(), (*equal.rows.shape, -1)
+    nulls = {}
+    for i, j in matched.pairs if len(permutations) else []:
+        x = read_layer(reference, i, rows.reference[chosen]).reshape(shape)
+        y = read_layer(candidate, j, rows.candidate[chosen]).reshape(shape)
+        nulls[i, j] = _null(x, y, permutations)
+    return _Nulls(nulls, equal.note if nulls else NO_P)
 
 
 def _mean_or_none(values: np.ndarray) -> float | None:
@@ -232,31 +270,45 @@ def _share_positive(values: np.ndarray) -> float | None:
     return float((known > 0).mean()) if len(known) else None
 
 
-def _interval(value: float, replicates: np.ndarray) -> tuple[Interval, str]:
-    interval = jackknife_interval(value, replicates)
-    return interval, join_notes("" if interval.se is not None else NO_INTERVAL, NO_P)
-
-
-def _add_mean(table: MetricTable, layers: tuple[int, int], found: _Correlation) -> None:
-    if found.mean is None:
+def _add_mean(
+    table: MetricTable,
+    layers: tuple[int, int],
+    per_dimension: np.ndarray,
+    replicates: np.ndarray,
+    nulls: _Nulls,
+) -> None:
+    mean = _mean_or_none(per_dimension)
+    if mean is None:
         table.add("mean", layers, None, note="undefined: no dimension varies in both models")
         return
-    interval, note = _interval(found.mean, found.replicates)
-    table.add(
-        "mean",
-        layers,
-        found.mean,
-        se=interval.se,
-        ci_low=interval.low,
-        ci_high=interval.high,
-        interval_method=interval.method,
-        chance=0.0,
-        note=join_notes(_constant_note(found.per_dimension), note),
-    )
+    interval = jackknife_interval(mean, replicates)
+    null = nulls.layers.get(layers)
+    p = p_value(null.observed, null.permuted) if null else None
+    p_note = nulls.note if null or not nulls.layers else "p: for matched layers alone"
+    no_interval = "" if interval.se is not None else NO_INTERVAL
+    note = join_notes(_constant_note(per_dimension), no_interval, p_note)
+    table.add("mean", layers, mean, chance=0.0, p=p, note=note, **interval_columns(interval))
 
 
-def _add_spread(table: MetricTable, layers: tuple[int, int], found: _Correlation) -> None:
-    values = found.per_dimension
+def _add_over_layers(
+    table: MetricTable, means: np.ndarray, replicates: np.ndarray, nulls: _Nulls
+) -> None:
+    """Add the mean over matched layers, layer 0 left out, and their maximum."""
+    inner = [null for (i, _), null in nulls.layers.items() if i > 0]
+    p_mean = p_max = None
+    if inner:
+        observed = np.array([null.observed for null in inner])
+        permuted = np.array([null.permuted for null in inner]).T
+        p_mean = p_value(float(observed.mean()), permuted.mean(axis=1))
+        p_max = p_of_maximum(observed, permuted)
+    table.add_layer_mean("mean", replicates=replicates, p=p_mean, note=nulls.note)
+    if len(means) and np.isfinite(means).all():
+        note = join_notes(MAXIMUM_NOTE, nulls.note)
+        layers = (MEAN_OVER_LAYERS, MEAN_OVER_LAYERS)
+        table.add("mean_max", layers, float(means.max()), p=p_max, note=note)
+
+
+def _add_spread(table: MetricTable, layers: tuple[int, int], values: np.ndarray) -> None:
     note = join_notes(_constant_note(values), NO_SPREAD_INTERVAL)
     table.add("mean_abs", layers, _mean_or_none(np.abs(values)), note=note)
     table.add("share_positive", layers, _share_positive(values), note=note)

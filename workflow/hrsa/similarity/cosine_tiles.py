@@ -7,11 +7,11 @@ import numpy as np
 
 # Distances √(2 − 2cos), those of rows scaled to length 1, that differ by no more are tied.
 TIE_TOLERANCE = 1e-6
-# A tile of cosines has at most 512 rows and 2²⁴ entries (64 MiB), but 16 rows in any case.
-_TILE_ROWS = (16, 512)
-_TILE_ENTRIES = 2**24
-# Pairs of rows whose cosines are refined at once.
-_REFINED_PAIRS = 2**14
+# Bytes of a tile of cosines in float32; what is worked out from it takes about as much again.
+TILE_BUDGET = 2**26
+_MAX_TILE_ROWS = 512
+# Pairs of rows whose cosines are refined at once: few enough to stay in the cache.
+_REFINED_PAIRS = 2**11
 # Cosines in float32 that are closer than this are computed again in float64: it covers the
 # tolerance (a step of 1e-6 in distance is at most 2e-6 in cosine) and an error of 1.5e-6 in each.
 _CLOSE = 2 * TIE_TOLERANCE + 2 * 1.5e-6
@@ -28,9 +28,17 @@ class TileNeighbours:
     distance: np.ndarray
 
 
-def tiles(n_rows: int) -> Iterator[np.ndarray]:
-    """Split rows into tiles whose tables against all rows have a bounded size."""
-    height = min(max(_TILE_ENTRIES // n_rows, _TILE_ROWS[0]), _TILE_ROWS[1])
+def tiles(n_rows: int, budget: int = TILE_BUDGET) -> Iterator[np.ndarray]:
+    """Split rows into tiles whose tables against all rows have a bounded size.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows in all.
+    budget : int
+        Bytes that a tile of 4-byte numbers may have; a tile has one row in any case.
+    """
+    height = min(max(budget // (4 * n_rows), 1), _MAX_TILE_ROWS)
     for start in range(0, n_rows, height):
         yield np.arange(start, min(start + height, n_rows))
 

@@ -1,250 +1,297 @@
-"""HSIC as a U-statistic over distinct samples, with its delete-one-block values.
+"""HSIC as a U-statistic over distinct samples, for all cells and with each block left out.
 
 Tokens of one text resemble one another in every model, so that pairs of tokens of one sample make
 unrelated models look alike. The estimator averages ⟨x_i, x_j⟩⟨y_i, y_j⟩ over pairs (T₁), triples
 (T₃) and quadruples (T₂) of rows of which no two share a sample: HSIC = T₁ − 2T₃ + T₂. With each row
 a sample of its own that is HSIC₁ of Song et al. (2012).
 
-Matrices are centred by their means over all rows, once, also for the delete-one-block values.
+Matrices are centred by their means over all rows, once, also for the delete-one-block values. In
+the module's symbols S = Σ x_i y_iᵀ, u_a and v_a are a sample's column sums, W = Σ u_a v_aᵀ,
+g_a = ‖u_a‖², h_a = ‖v_a‖², f = Σ‖S_a‖², c = Σ u_aᵀ S_a v_a; U and V are the column sums of what is
+left without a block (0 when nothing is left out).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
+from hrsa.similarity.cells import Cells
+from hrsa.similarity.layer_stack import LayerStack, Piece
 from hrsa.statistics.blocks import BlockOrder
 
 # T₂ runs over quadruples of distinct samples.
 MIN_SAMPLES = 4
+# Entries of samples' Gram matrices, all layers together, that are held at once (64 MiB).
+_GRAM_ENTRIES = 2**23
 
 
 @dataclass(frozen=True, eq=False)
-class SampleSums:
-    """A centred matrix (n_tokens × width) in block order, with what each sample adds.
+class Products:
+    """Sums over pairs of rows: over all of them (size,), and without each block (B, size)."""
+
+    total: np.ndarray
+    without: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PairSums:
+    """‖S‖², ‖W‖² and ⟨S, W⟩ of every cell; one and the same where rows are samples."""
+
+    cross: Products
+    sums_cross: Products
+    inner: Products
+
+
+@dataclass(eq=False)
+class RowSums:
+    """Sums over rows and samples: all additive, none needs a product of layers with each other.
 
     Attributes
     ----------
-    order : BlockOrder
-        Samples and blocks of the rows.
-    rows : numpy.ndarray, shape (n_tokens, width)
-        x_i.
-    sums : numpy.ndarray, shape (n_samples, width)
-        u_a, the column sums of each sample.
-    within : numpy.ndarray, shape (n_tokens,)
-        x_i · u_a, with the row's own sample.
-    norms : numpy.ndarray, shape (n_samples,)
-        g_a = ‖u_a‖².
-    grams : numpy.ndarray, shape (Σ m_a²,)
-        Entries of the samples' m_a × m_a Gram matrices, one after another.
+    f, c, gh : numpy.ndarray, shape (B, size)
+        f, c and Σgh of each block.
+    norms_x, norms_y : numpy.ndarray, shapes (n_x, B), (n_y, B)
+        Σg and Σh of each block.
+    rest_rows, rest_samples : numpy.ndarray, shape (B, size)
+        Σ_i x_i·(U − u_a) y_i·(V − v_a) and Σ_a (u_a·U − g_a)(v_a·V − h_a), over what is left.
     """
 
-    order: BlockOrder
-    rows: np.ndarray
-    sums: np.ndarray
-    within: np.ndarray
-    norms: np.ndarray
-    grams: np.ndarray
+    f: np.ndarray
+    c: np.ndarray
+    gh: np.ndarray
+    norms_x: np.ndarray
+    norms_y: np.ndarray
+    rest_rows: np.ndarray
+    rest_samples: np.ndarray
 
-    @cached_property
-    def block_sums(self) -> np.ndarray:
-        """Column sums of each block, shape (n_blocks, width)."""
-        return np.add.reduceat(self.rows, self.order.block_starts, axis=0)
+    @classmethod
+    def zeros(cls, cells: Cells, n_blocks: int) -> "RowSums":
+        """Nothing summed yet."""
+        f, c, gh, rest_rows, rest_samples = np.zeros((5, n_blocks, cells.size))
+        norms_x, norms_y = (np.zeros((n, n_blocks)) for n in (cells.n_x, cells.n_y))
+        return cls(f, c, gh, norms_x, norms_y, rest_rows, rest_samples)
 
-    @cached_property
-    def rest_by_row(self) -> np.ndarray:
-        """x_i · (U − u_a), U the column sums without each block, shape (n_tokens, n_blocks)."""
-        return -self.rows @ self.block_sums.T - self.within[:, None]
 
-    @cached_property
-    def rest_by_sample(self) -> np.ndarray:
-        """u_a · U − g_a, U the column sums without each block, shape (n_samples, n_blocks)."""
-        return -self.sums @ self.block_sums.T - self.norms[:, None]
+@dataclass(eq=False)
+class CellSums:
+    """What is summed over rows for every estimator.
+
+    Attributes
+    ----------
+    song, sample_debiased : RowSums
+        With each row a sample, and with samples as they are.
+    full_rows : numpy.ndarray, shape (B, size)
+        Uᵀ S V without each block, which recentres the biased estimator.
+    """
+
+    song: RowSums
+    sample_debiased: RowSums
+    full_rows: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class _Terms:
-    """Sums that HSIC is made of, over all rows or per block left out (scalars or (n_blocks,)).
+class _Features:
+    """A piece of one model for all layers; m rows, s samples, B blocks.
 
-    In the symbols of the module: ‖S‖², f, c, ‖W‖², ⟨S, W⟩, Σgh, Σg, Σh; ‖U‖² and ‖V‖² of the
-    remaining column sums; Σ_i x_i·(U − u_a) y_i·(V − v_a) and Σ_a (u_a·U − g_a)(v_a·V − h_a); and
-    the power sums p₁ … p₄ of the samples' sizes (4, or 4 × n_blocks).
+    Attributes
+    ----------
+    projected : numpy.ndarray, shape (n_layers, m, B)
+        x_i · U.
+    within : numpy.ndarray, shape (n_layers, m)
+        x_i · u_a.
+    norms : numpy.ndarray, shape (n_layers, s)
+        g_a.
+    sample_projected : numpy.ndarray, shape (n_layers, s, B)
+        u_a · U.
     """
 
-    cross: np.ndarray
-    f: np.ndarray
-    c: np.ndarray
-    sums_cross: np.ndarray
-    inner: np.ndarray
-    gh: np.ndarray
-    g: np.ndarray
-    h: np.ndarray
-    total_x: np.ndarray
-    total_y: np.ndarray
-    rest_rows: np.ndarray
-    rest_samples: np.ndarray
-    powers: np.ndarray
+    projected: np.ndarray
+    within: np.ndarray
+    norms: np.ndarray
+    sample_projected: np.ndarray
 
 
-def sample_sums(rows: np.ndarray, order: BlockOrder) -> SampleSums:
-    """Gather what each sample adds.
+def cell_sums(
+    x: LayerStack, y: LayerStack, cells: Cells, pieces: list[Piece], *, by_sample: bool
+) -> CellSums:
+    """Sum over rows and samples, a piece at a time.
 
     Parameters
     ----------
-    rows : numpy.ndarray of float64, shape (n_tokens, width)
-        Centred, in the order of ``order``.
+    x, y : LayerStack
+        Reference and candidate, in one order.
+    cells : Cells
+    pieces : list of Piece
+        Covering all rows.
+    by_sample : bool
+        Also for samples as they are; False where each row is its own.
+    """
+    n_blocks = x.order.n_blocks
+    song = RowSums.zeros(cells, n_blocks)
+    grouped = RowSums.zeros(cells, n_blocks) if by_sample else song
+    sums = CellSums(song, grouped, np.zeros((n_blocks, cells.size)))
+    for piece in pieces:
+        left, right = (stack.rows(piece.rows).astype(np.float64) for stack in (x, y))
+        projected = _projected(x, left), _projected(y, right)
+        sums.full_rows += _outside(cells, *projected, piece.block)
+        a, b = _by_row(projected[0], left), _by_row(projected[1], right)
+        song.f[piece.block] += cells.inner(a.within, b.within)
+        _add(song, cells, a, b, piece.block)
+        if by_sample:
+            starts = x.order.sample_starts[piece.samples] - piece.rows.start
+            a, b = _by_sample(projected[0], left, starts), _by_sample(projected[1], right, starts)
+            for grams in _sample_grams(left, right, starts):
+                grouped.f[piece.block] += cells.inner(*grams)
+            _add(grouped, cells, a, b, piece.block)
+    return sums
+
+
+def hsic(
+    cells: Cells, products: PairSums, rows: RowSums, x: LayerStack, y: LayerStack, order: BlockOrder
+) -> tuple[np.ndarray, np.ndarray]:
+    """HSIC over distinct samples: on all rows, and with each block left out.
+
+    Parameters
+    ----------
+    cells : Cells
+    products, rows
+        Sums of one estimator.
+    x, y : LayerStack
+        Reference and candidate.
     order : BlockOrder
-        Samples and blocks.
-    """
-    if order.n_samples == order.n_rows:
-        squares = np.einsum("ij,ij->i", rows, rows)
-        return SampleSums(order, rows, rows, squares, squares, squares)
-    grams = [
-        rows[start : start + size] @ rows[start : start + size].T
-        for start, size in zip(order.sample_starts, order.sample_sizes, strict=True)
-    ]
-    within = np.concatenate([gram.sum(axis=1) for gram in grams])
-    return SampleSums(
-        order,
-        rows,
-        np.add.reduceat(rows, order.sample_starts, axis=0),
-        within,
-        np.add.reduceat(within, order.sample_starts),
-        np.concatenate([gram.ravel() for gram in grams]),
-    )
-
-
-def cross_product(x: SampleSums, y: SampleSums) -> np.ndarray:
-    """S = XᵀY, shape (p, q)."""
-    return x.rows.T @ y.rows
-
-
-def hsic(x: SampleSums, y: SampleSums, *, cross: np.ndarray) -> float:
-    """HSIC over distinct samples.
-
-    Parameters
-    ----------
-    x, y : SampleSums
-        Of two matrices with the same rows; the same one twice for a self term.
-    cross : numpy.ndarray, shape (p, q)
-        S = XᵀY.
-    """
-    sums_cross = _sums_cross(x, y, cross)
-    own_rows = np.dot(x.within, y.within)
-    own_samples = np.dot(x.norms, y.norms)
-    zero = np.zeros(())
-    terms = _Terms(
-        cross=np.vdot(cross, cross),
-        f=np.dot(x.grams, y.grams),
-        c=own_rows,
-        sums_cross=np.vdot(sums_cross, sums_cross),
-        inner=np.vdot(cross, sums_cross),
-        gh=own_samples,
-        g=x.norms.sum(),
-        h=y.norms.sum(),
-        total_x=zero,
-        total_y=zero,
-        rest_rows=own_rows,
-        rest_samples=own_samples,
-        powers=_powers(x.order).sum(axis=1),
-    )
-    return float(_combine(terms))
-
-
-def hsic_without_blocks(x: SampleSums, y: SampleSums, *, cross: np.ndarray) -> np.ndarray:
-    """HSIC over distinct samples with each block left out.
-
-    Parameters
-    ----------
-    x, y, cross
-        As for `hsic`.
+        Samples and blocks of the estimator (`by_row` for Song's).
 
     Returns
     -------
-    numpy.ndarray, shape (n_blocks,)
+    tuple of numpy.ndarray, shapes (size,) and (B, size)
         NaN where fewer than four samples remain.
     """
-    order = x.order
-    at_samples = order.sample_block_starts
-    at_grams = np.cumsum([0, *order.sample_sizes**2])[at_samples]
-    powers = _powers(order)
-    block_powers = np.add.reduceat(powers, at_samples, axis=1)
-    sums_cross = _sums_cross(x, y, cross)
-    products = np.array(
-        [_products(x, y, cross, sums_cross, block) for block in range(order.n_blocks)]
-    ).T
-    own_rows = _all_but(x.within * y.within, order.block_starts)
-    own_samples = _all_but(x.norms * y.norms, at_samples)
-    terms = _Terms(
-        cross=products[0],
-        f=_all_but(x.grams * y.grams, at_grams),
-        c=own_rows,
-        sums_cross=products[1],
-        inner=products[2],
-        gh=own_samples,
-        g=_all_but(x.norms, at_samples),
-        h=_all_but(y.norms, at_samples),
-        total_x=np.einsum("ij,ij->i", x.block_sums, x.block_sums),
-        total_y=np.einsum("ij,ij->i", y.block_sums, y.block_sums),
-        rest_rows=_all_but_own(x.rest_by_row * y.rest_by_row, order.block_starts),
-        rest_samples=_all_but_own(x.rest_by_sample * y.rest_by_sample, at_samples),
-        powers=powers.sum(axis=1, keepdims=True) - block_powers,
-    )
-    left = order.n_samples - np.diff(at_samples, append=order.n_samples)
-    values = np.full(order.n_blocks, np.nan)
+    powers = order.sample_sizes.astype(np.float64) ** np.arange(1, 5)[:, None]
+    at = order.sample_block_starts
+    n_left = order.n_samples - np.diff(at, append=order.n_samples)
+    block_powers = np.add.reduceat(powers, at, axis=1)
+    c, gh = rows.c.sum(axis=0), rows.gh.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values[left >= MIN_SAMPLES] = _combine(terms)[left >= MIN_SAMPLES]
-    return values
+        whole = _combine(
+            (products.cross.total, products.sums_cross.total, products.inner.total),
+            (rows.f.sum(axis=0), c, gh),
+            # Nothing is left out: U and V are 0, x_i·(U − u_a) is minus the row's own sample.
+            cells.by_block(rows.norms_x.sum(1)[:, None], rows.norms_y.sum(1)[:, None])[0],
+            (c, gh),
+            powers.sum(axis=1),
+        )
+        without = _combine(
+            (products.cross.without, products.sums_cross.without, products.inner.without),
+            (_all_but(rows.f), _all_but(rows.c), _all_but(rows.gh)),
+            cells.by_block(_spread(x, rows.norms_x), _spread(y, rows.norms_y)),
+            (rows.rest_rows, rows.rest_samples),
+            (powers.sum(axis=1)[:, None] - block_powers)[:, :, None],
+        )
+    without[n_left < MIN_SAMPLES] = np.nan
+    return (whole if order.n_samples >= MIN_SAMPLES else np.full_like(whole, np.nan)), without
 
 
-def _combine(terms: _Terms) -> np.ndarray:
-    p1, p2, p3, p4 = terms.powers
-    pairs = p1**2 - p2
-    triples = p1**3 - 3 * p1 * p2 + 2 * p3
+def recentred(
+    cells: Cells, products: PairSums, sums: CellSums, x: LayerStack, y: LayerStack
+) -> np.ndarray:
+    """‖S‖² without each block, centred by the means of what is left, shape (B, size)."""
+    n_left = (x.order.n_rows - x.order.block_sizes)[:, None].astype(np.float64)
+    squared = cells.by_block(_squared_sums(x), _squared_sums(y))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return products.cross.without - 2 * sums.full_rows / n_left + squared / n_left**2
+
+
+def _combine(
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    inside: tuple[np.ndarray, np.ndarray, np.ndarray],
+    spread: np.ndarray,
+    rest: tuple[np.ndarray, np.ndarray],
+    powers: np.ndarray,
+) -> np.ndarray:
+    """T₁ − 2T₃ + T₂ from (‖S‖², ‖W‖², ⟨S, W⟩), (f, c, Σgh), (‖U‖² − Σg)(‖V‖² − Σh), the sums
+    over rows and samples of the rest, and the power sums p₁ … p₄ of the samples' sizes."""
+    cross, sums_cross, inner = pairs
+    f, c, gh = inside
+    p1, p2, p3, p4 = powers
+    t1 = (cross - f) / (p1**2 - p2)
+    t3 = (rest[0] - inner + c) / (p1**3 - 3 * p1 * p2 + 2 * p3)
     quadruples = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
-    t1 = (terms.cross - terms.f) / pairs
-    t3 = (terms.rest_rows - terms.inner + terms.c) / triples
-    t2 = (
-        (terms.total_x - terms.g) * (terms.total_y - terms.h)
-        - 4 * terms.rest_samples
-        + 2 * (terms.sums_cross - terms.gh)
-    ) / quadruples
+    t2 = (spread - 4 * rest[1] + 2 * (sums_cross - gh)) / quadruples
     return t1 - 2 * t3 + t2
 
 
-def _products(
-    x: SampleSums, y: SampleSums, cross: np.ndarray, sums_cross: np.ndarray, block: int
-) -> tuple[float, float, float]:
-    """‖S‖², ‖W‖² and ⟨S, W⟩ without a block: one p × q matrix at a time."""
-    rows = _slice(x.order.block_starts, block)
-    rest = cross - x.rows[rows].T @ y.rows[rows]
-    squared = float(np.vdot(rest, rest))
-    if x.sums is x.rows:
-        return squared, squared, squared
-    samples = _slice(x.order.sample_block_starts, block)
-    rest_sums = sums_cross - x.sums[samples].T @ y.sums[samples]
-    return squared, float(np.vdot(rest_sums, rest_sums)), float(np.vdot(rest, rest_sums))
+def _projected(stack: LayerStack, rows: np.ndarray) -> np.ndarray:
+    """x_i · U for each block left out, shape (n_layers, m, B)."""
+    # U, the column sums without a block, is minus that block's sums: all sums together are 0.
+    return rows @ -stack.block_sums.transpose(0, 2, 1)
 
 
-def _sums_cross(x: SampleSums, y: SampleSums, cross: np.ndarray) -> np.ndarray:
-    """W = Σ_a u_a v_aᵀ, shape (p, q)."""
-    return cross if x.sums is x.rows else x.sums.T @ y.sums
+def _by_row(projected: np.ndarray, rows: np.ndarray) -> _Features:
+    squares = np.einsum("lmd,lmd->lm", rows, rows)
+    return _Features(projected, squares, squares, projected)
 
 
-def _powers(order: BlockOrder) -> np.ndarray:
-    """First to fourth power of each sample's size, shape (4, n_samples)."""
-    return order.sample_sizes.astype(np.float64) ** np.arange(1, 5)[:, None]
+def _by_sample(projected: np.ndarray, rows: np.ndarray, starts: np.ndarray) -> _Features:
+    sums = np.add.reduceat(rows, starts, axis=1)
+    own = np.repeat(sums, np.diff(starts, append=rows.shape[1]), axis=1)
+    return _Features(
+        projected,
+        np.einsum("lmd,lmd->lm", rows, own),
+        np.einsum("lsd,lsd->ls", sums, sums),
+        np.add.reduceat(projected, starts, axis=1),
+    )
 
 
-def _slice(starts: np.ndarray, block: int) -> slice:
-    return slice(starts[block], starts[block + 1] if block + 1 < len(starts) else None)
+def _sample_grams(
+    left: np.ndarray, right: np.ndarray, starts: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gram matrices within samples, both models', flattened: as many at once as memory allows."""
+    most = max(1, _GRAM_ENTRIES // (len(left) + len(right)))
+    gathered: list[list[np.ndarray]] = [[], []]
+    size = 0
+    for first, last in pairwise([*starts.tolist(), left.shape[1]]):
+        step = max(1, most // (last - first))
+        for row in range(first, last, step):
+            for kept, rows in zip(gathered, (left, right), strict=True):
+                gram = rows[:, row : min(row + step, last)] @ rows[:, first:last].mT
+                kept.append(gram.reshape(len(rows), -1))
+            size += gathered[0][-1].shape[1]
+            if size >= most:
+                yield np.concatenate(gathered[0], axis=1), np.concatenate(gathered[1], axis=1)
+                gathered, size = [[], []], 0
+    if size:
+        yield np.concatenate(gathered[0], axis=1), np.concatenate(gathered[1], axis=1)
 
 
-def _all_but(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum of all values but those of each block, shape (n_blocks,)."""
-    return values.sum() - np.add.reduceat(values, starts)
+def _add(rows: RowSums, cells: Cells, a: _Features, b: _Features, block: int) -> None:
+    rows.c[block] += cells.inner(a.within, b.within)
+    rows.gh[block] += cells.inner(a.norms, b.norms)
+    rows.norms_x[:, block] += a.norms.sum(axis=1)
+    rows.norms_y[:, block] += b.norms.sum(axis=1)
+    rest = [one.projected - one.within[:, :, None] for one in (a, b)]
+    rows.rest_rows += _outside(cells, rest[0], rest[1], block)
+    rest = [one.sample_projected - one.norms[:, :, None] for one in (a, b)]
+    rows.rest_samples += _outside(cells, rest[0], rest[1], block)
 
 
-def _all_but_own(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum of column b (n × n_blocks) over all rows but those of block b, shape (n_blocks,)."""
-    return values.sum(axis=0) - np.diagonal(np.add.reduceat(values, starts, axis=0))
+def _outside(cells: Cells, x: np.ndarray, y: np.ndarray, block: int) -> np.ndarray:
+    """Sums over the piece's rows for each block left out, except the piece's own (B × size)."""
+    sums = cells.rows_by_block(x, y)
+    sums[block] = 0.0
+    return sums
+
+
+def _spread(stack: LayerStack, norms: np.ndarray) -> np.ndarray:
+    """‖U‖² − Σg without each block, shape (n_layers, B)."""
+    return _squared_sums(stack) - (norms.sum(axis=1, keepdims=True) - norms)
+
+
+def _squared_sums(stack: LayerStack) -> np.ndarray:
+    """‖U‖² without each block, shape (n_layers, B)."""
+    return np.einsum("lbd,lbd->lb", stack.block_sums, stack.block_sums)
+
+
+def _all_but(totals: np.ndarray) -> np.ndarray:
+    return totals.sum(axis=0) - totals

@@ -10,32 +10,25 @@ from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
 from hrsa.errors import UserError
 from hrsa.similarity.arrays import check_pair
-from hrsa.similarity.cosine_tiles import tiles
-from hrsa.similarity.knn_chance import SCORES, Score, chance_levels, score_overlap
+from hrsa.similarity.cosine_tiles import TILE_BUDGET
+from hrsa.similarity.knn_chance import SCORES, Score, score_overlap
+from hrsa.similarity.knn_deletion import deletion_values, overlap_interval
+from hrsa.similarity.knn_null import null_rows, null_scores
+from hrsa.similarity.knn_shared import pair_neighbours, shared_neighbours
+from hrsa.similarity.knn_table import OverlapTable, k_of_null, ties_note, too_few_rows
 from hrsa.similarity.layers import MetricTable, join_notes, matched_layers, read_layer
+from hrsa.similarity.neighbour_store import StoredNeighbours
 from hrsa.similarity.neighbours import (
     EXCLUSIONS,
     Exclusion,
     Neighbours,
-    StoredNeighbours,
-    membership,
     neighbours_by_exclusion,
+    surplus,
 )
-from hrsa.similarity.results import NO_P, LayerComparison, NeighbourOverlapResult
-
-NO_INTERVAL = "no interval is computed yet (a bootstrap would make duplicates neighbours)"
-
-
-@dataclass(frozen=True, eq=False)
-class _Shared:
-    """What two models' neighbourhoods share at one k, and what they would by chance.
-
-    ``weight`` is Σ_j min(w_A, w_B) of each token, shape (n_tokens,).
-    """
-
-    weight: np.ndarray
-    chance: dict[Score, float]
-    share_tied: float
+from hrsa.similarity.results import LayerComparison, NeighbourOverlapResult
+from hrsa.statistics.blocks import sample_codes
+from hrsa.statistics.deletion import deletion_draws
+from hrsa.statistics.permutation import N_PERMUTATIONS, p_value
 
 
 def knn_overlap(
@@ -47,6 +40,9 @@ def knn_overlap(
     exclude: Exclusion = "self",
     samples: npt.ArrayLike | None = None,
     tokens: npt.ArrayLike | None = None,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+    budget: int = TILE_BUDGET,
 ) -> NeighbourOverlapResult:
     """Share of nearest neighbours (cosine, rows not centred) that two representations agree on.
 
@@ -62,14 +58,22 @@ def knn_overlap(
         Rows that are no neighbours of a row: itself; also those of its sample, which resemble it
         in every model; also those of the same token.
     samples, tokens : array-like of length n_tokens, or None
-        Sample of each row (for "sample"), token id (for "type").
+        Sample of each row (None: each row its own; needed for "sample"), token id (for "type").
+    n_permutations : int
+        Permutations of the candidate's samples for p; 0: none.
+    seed : int
+        Of the deleted samples and of the permutations.
+    budget : int
+        Bytes of a tile of cosines (see `hrsa.similarity.neighbours.nearest_neighbours`).
 
     Returns
     -------
     NeighbourOverlapResult
-        ``value`` is the mean over tokens. Neighbours tied at the k-th distance
-        √(2 − 2cos), within 1e-6, share the places that are left. Chance is exact for independent
-        rows; with ties it is the mean over 20 random permutations.
+        ``value`` is the mean over tokens. Neighbours tied at the k-th distance √(2 − 2cos), within
+        1e-6, share the places that are left. The interval is from deleting a random fifth of the
+        samples, neighbours decided anew among the rest. Chance is exact for independent rows; with
+        ties it is the mean over 20 random permutations of rows. ``p`` permutes whole samples, on
+        equally many rows of each and 2000 at most; under "type" tokens move with their samples.
 
     Raises
     ------
@@ -83,20 +87,39 @@ def knn_overlap(
     """
     if score not in SCORES:
         raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-    reference, candidate = check_pair(X, Y)
+    matrices = check_pair(X, Y)
+    codes = sample_codes(samples, len(matrices[0]))
+    n_neighbours = surplus((k,), len(codes), exclude=(exclude,), samples=samples, tokens=tokens)
     a, b = (
-        neighbours_by_exclusion(matrix, k, exclude=(exclude,), samples=samples, tokens=tokens)[
-            exclude
-        ]
-        for matrix in (reference, candidate)
+        neighbours_by_exclusion(
+            matrix, n_neighbours, exclude=(exclude,), samples=samples, tokens=tokens, budget=budget
+        )[exclude]
+        for matrix in matrices
     )
-    shared = _compare(a, b, (k,))[k]
+    pair = pair_neighbours(a, b, budget=budget)
+    shared = shared_neighbours(pair, (k,))[k]
     per_token = score_overlap(shared.weight, k, score)
+    value = float(per_token.mean())
+    deleted = deletion_draws(int(codes.max()) + 1, seed=seed)
+    draws = deletion_values(pair, (k,), codes, deleted)[k]
+    interval, remark = overlap_interval(value, score, k, draws, deleted)
+    null = null_rows(codes, tokens, n_permutations=n_permutations, seed=seed)
+    X0, Y0 = (matrix[null.rows] for matrix in matrices)
+    permuted = null_scores(X0, Y0, k, null, exclude=(exclude,), budget=budget).get(exclude)
+    p_note = null.note
+    if permuted is None and null.n_permutations:
+        p_note = too_few_rows(null, k)
     return NeighbourOverlapResult(
-        value=float(per_token.mean()),
+        value=value,
+        se=interval.se,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        interval_method=interval.method,
         chance=shared.chance[score],
-        note=join_notes(_ties_note(shared), NO_INTERVAL, NO_P),
+        p=None if permuted is None else p_value(permuted[score][0], permuted[score][1:]),
+        note=join_notes(ties_note(shared), remark, p_note),
         per_token=per_token,
+        draws=draws.scores[score] if interval.se is not None else None,
     )
 
 
@@ -109,6 +132,9 @@ def knn_layers(
     exclude: Sequence[Exclusion] = ("self", "sample"),
     neighbours_reference: StoredNeighbours | None = None,
     neighbours_candidate: StoredNeighbours | None = None,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+    budget: int = TILE_BUDGET,
 ) -> LayerComparison:
     """k-NN overlap of matched layers.
 
@@ -123,14 +149,24 @@ def knn_layers(
     exclude : sequence of {"self", "sample", "type"}
         Exclusions; "type" goes by the reference's tokens.
     neighbours_reference, neighbours_candidate : StoredNeighbours or None
-        Neighbours computed before; used where they are those of exactly these rows.
+        Neighbours computed before; used where they are those of exactly these rows, and enough.
+    n_permutations : int
+        Permutations of the candidate's samples for p, the same for all layers; 0: none.
+    seed : int
+        Of the deleted samples and of the permutations.
+    budget : int
+        Bytes of a tile of cosines (see `hrsa.similarity.neighbours.nearest_neighbours`).
 
     Returns
     -------
     LayerComparison
         Table: statistics ``jaccard`` and ``overlap`` for every matched pair of layers, k and
-        exclusion (column ``variant``), and their means, layer 0 left out. Arrays: ``per_token``
-        (exclusions × ks × matched layers × n_tokens): overlap of each token, float32;
+        exclusion (column ``variant``), and their means, layer 0 left out. One k has p (10, or the
+        second): of each layer, of the mean, and of the maximum (``jaccard_max``, ``overlap_max``).
+        Arrays: ``per_token`` (exclusions × ks × matched layers × n_tokens): overlap of each token,
+        float32; ``jaccard_draws`` and ``overlap_draws`` (exclusions × ks × matched layers ×
+        n_draws): means without the samples of each draw, NaN where there is no interval;
+        ``deleted`` (n_draws × n_samples): those samples, in order of first appearance;
         ``layers_reference`` and ``layers_candidate`` of the matched layers.
 
     Raises
@@ -139,36 +175,31 @@ def knn_layers(
         When fewer than max(ks) rows may be neighbours of a row, or a row has no direction.
     """
     matched = matched_layers(reference, candidate)
-    table = MetricTable.of_rows("knn", matched, rows)
     exclusions = [name for name in EXCLUSIONS if name in exclude]
-    per_token = np.empty(
-        (len(exclusions), len(ks), len(matched.pairs), len(rows.reference)), np.float32
-    )
     sides = (
-        _Side(reference, rows.reference, rows, neighbours_reference),
-        _Side(candidate, rows.candidate, rows, neighbours_candidate),
+        _Side(reference, rows.reference, rows, neighbours_reference, budget),
+        _Side(candidate, rows.candidate, rows, neighbours_candidate, budget),
+    )
+    n_neighbours = _n_wanted(reference, candidate, rows, ks, exclude)
+    codes = sample_codes(rows.samples, len(rows.reference))
+    deleted = deletion_draws(rows.n_samples, seed=seed)
+    null = null_rows(codes, rows.tokens, n_permutations=n_permutations, seed=seed)
+    table = MetricTable.of_rows("knn", matched, rows)
+    overlaps = OverlapTable(
+        table, matched, exclusions, ks, n_tokens=len(codes), deleted=deleted, null=null
     )
     for place, layers in enumerate(matched.pairs):
-        a, b = (
-            side.neighbours(layer, exclude, max(ks))
-            for side, layer in zip(sides, layers, strict=True)
-        )
-        for e, name in enumerate(exclusions):
-            for s, (k, shared) in enumerate(_compare(a[name], b[name], ks).items()):
-                _add_layer(table, layers, name, k, shared)
-                per_token[e, s, place] = shared.weight / k
-    for name in exclusions:
-        for k in ks:
-            for score in SCORES:
-                note = join_notes(NO_INTERVAL, NO_P)
-                table.add_layer_mean(score, variant=name, k=k, note=note)
-    return table.build(
-        {
-            "per_token": per_token,
-            "layers_reference": np.array([i for i, _ in matched.pairs]),
-            "layers_candidate": np.array([j for _, j in matched.pairs]),
-        }
-    )
+        near = list(zip(sides, layers, strict=True))
+        a, b = (side.neighbours(layer, exclusions, n_neighbours) for side, layer in near)
+        X0, Y0 = (read_layer(side.activations, at, side.rows[null.rows]) for side, at in near)
+        permuted = null_scores(X0, Y0, k_of_null(ks), null, exclude=exclusions, budget=budget)
+        for name in exclusions:
+            pair = pair_neighbours(a[name], b[name], budget=budget)
+            shared = shared_neighbours(pair, ks)
+            draws = deletion_values(pair, ks, codes, deleted)
+            overlaps.add_layer(place, name, shared, draws, permuted.get(name))
+    overlaps.add_summaries()
+    return table.build(overlaps.arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +210,7 @@ class _Side:
     rows: np.ndarray
     pairs: PairedRows
     stored: StoredNeighbours | None
+    budget: int
 
     def neighbours(
         self, layer: int, exclude: Sequence[Exclusion], n_neighbours: int
@@ -194,6 +226,7 @@ class _Side:
                 exclude=exclude,
                 samples=self.pairs.samples,
                 tokens=self.pairs.tokens,
+                budget=self.budget,
             )
         except ValueError as error:
             raise UserError(f"layer {layer} of {self.activations.path}: {error}") from error
@@ -205,63 +238,29 @@ class _Side:
         exclude: Sequence[Exclusion],
         n_neighbours: int,
     ) -> bool:
-        # Neighbours among other rows are other neighbours: same places, in the same order.
+        # Neighbours among other rows are other neighbours: same places, in the same order. The
+        # exclusion by token goes by the reference's tokens, the file's by its own model's.
         return (
             np.array_equal(stored.rows, self.rows)
             and stored.row_set == self.pairs.row_set
             and stored.n_neighbours >= n_neighbours
             and all(stored.has(layer, name) for name in exclude)
+            and ("type" not in exclude or self._has_tokens_of_pair())
         )
 
-
-def _compare(a: Neighbours, b: Neighbours, ks: Sequence[int]) -> dict[int, _Shared]:
-    in_a, in_b = _common_entries(a, b)
-    row = a.row[in_a]
-    found = {}
-    for k in ks:
-        own, other = membership(a, k), membership(b, k)
-        least = np.minimum(own.weight[in_a], other.weight[in_b])
-        weight = np.bincount(row, weights=least, minlength=len(a.n_allowed))
-        found[k] = _Shared(weight, *chance_levels(own.counts, other.counts, a.n_allowed, k))
-    return found
+    def _has_tokens_of_pair(self) -> bool:
+        return np.array_equal(self.activations.tokens.id[self.rows], self.pairs.tokens)
 
 
-def _common_entries(a: Neighbours, b: Neighbours) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the two lists of the pairs (row, neighbour) that both hold, rows tile by tile."""
-    n_rows = len(a.n_allowed)
-    row_a, row_b = a.row, b.row
-    in_a, in_b = [], []
-    table = np.empty((0, n_rows), dtype=np.int64)
-    for tile in tiles(n_rows):
-        first, last = tile[0], tile[-1] + 1
-        if len(table) < len(tile):
-            table = np.full((len(tile), n_rows), -1, dtype=np.int64)
-        mine = np.arange(a.starts[first], a.starts[last])
-        theirs = np.arange(b.starts[first], b.starts[last])
-        table[row_a[mine] - first, a.index[mine]] = mine
-        places = table[row_b[theirs] - first, b.index[theirs]]
-        table[row_a[mine] - first, a.index[mine]] = -1
-        in_a.append(places[places >= 0])
-        in_b.append(theirs[places >= 0])
-    return np.concatenate(in_a), np.concatenate(in_b)
-
-
-def _add_layer(
-    table: MetricTable, layers: tuple[int, int], exclude: str, k: int, shared: _Shared
-) -> None:
-    for score in SCORES:
-        table.add(
-            score,
-            layers,
-            float(score_overlap(shared.weight, k, score).mean()),
-            variant=exclude,
-            k=k,
-            chance=shared.chance[score],
-            note=join_notes(_ties_note(shared), NO_INTERVAL, NO_P),
-        )
-
-
-def _ties_note(shared: _Shared) -> str:
-    if not shared.share_tied:
-        return ""
-    return f"{shared.share_tied:.1%} of tokens have ties at the k-th place: chance by permutation"
+def _n_wanted(
+    reference: Activations,
+    candidate: Activations,
+    rows: PairedRows,
+    ks: Sequence[int],
+    exclude: Sequence[Exclusion],
+) -> int:
+    labels = {"samples": rows.samples, "tokens": rows.tokens}
+    try:
+        return surplus(ks, len(rows.reference), exclude=exclude, **labels)
+    except ValueError as error:
+        raise UserError(f"{reference.path} and {candidate.path}: {error}") from error

@@ -1,5 +1,6 @@
 """Chance level of the k-NN overlap: exact without ties, over permutations with them."""
 
+from functools import cache
 from math import comb
 from typing import Literal
 
@@ -21,6 +22,7 @@ def score_overlap(weight: np.ndarray, k: int, score: Score) -> np.ndarray:
     return weight / k if score == "overlap" else weight / (2 * k - weight)
 
 
+@cache
 def expected_overlap(n_allowed: int, k: int, score: Score) -> float:
     """Chance level of two independent neighbourhoods of size ``k`` among ``n_allowed`` rows.
 
@@ -94,9 +96,9 @@ def _permuted(
 
 
 def _fit(counts: TieCounts, n_allowed: np.ndarray) -> TieCounts:
-    """Cut a tie set from elsewhere that is larger than what a row allows."""
-    nearer = np.minimum(counts.nearer, n_allowed)
-    return TieCounts(nearer, np.minimum(counts.tied, n_allowed - nearer), counts.share)
+    """Cut a tie set from elsewhere that is larger than what a row allows; it keeps its weight."""
+    tied = np.minimum(counts.tied, n_allowed - counts.nearer)
+    return TieCounts(counts.nearer, tied, counts.share * counts.tied / tied)
 
 
 def _mean_weight(a: TieCounts, b: TieCounts) -> np.ndarray:

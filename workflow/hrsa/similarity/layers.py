@@ -10,10 +10,17 @@ import pandas as pd
 from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
 from hrsa.errors import UserError
+from hrsa.similarity.arrays import check_layer
 from hrsa.similarity.results import METRIC_COLUMNS, LayerComparison
-from hrsa.statistics.resampling import jackknife_interval
+from hrsa.statistics.resampling import Interval, jackknife_interval
 
 MEAN_OVER_LAYERS = -1
+MAXIMUM_NOTE = (
+    "maximum over matched layers, for its p alone: it has no interval and no chance level"
+)
+# Rows that a null permutes: its cost grows with them, and a few thousand are plenty for a p.
+NULL_ROWS = 2000
+NO_P = "no p: no permutations were asked for, or there are fewer than five samples"
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,14 @@ def read_layer(activations: Activations, layer: int, rows: np.ndarray) -> np.nda
     Returns
     -------
     numpy.ndarray of float64, shape (len(rows), width)
+
+    Raises
+    ------
+    UserError
+        A value is not finite: names model, layer and row.
     """
-    return np.asarray(activations.layer(layer)[rows], dtype=np.float64)
+    values = np.asarray(activations.layer(layer)[rows], dtype=np.float64)
+    return check_layer(values, activations, layer, rows)
 
 
 class MetricTable:
@@ -125,7 +138,13 @@ class MetricTable:
         self._records.append(record)
 
     def add_layer_mean(
-        self, statistic: str, *, replicates: np.ndarray | None = None, **columns: Any
+        self,
+        statistic: str,
+        *,
+        replicates: np.ndarray | None = None,
+        interval: Interval | None = None,
+        p: float | None = None,
+        **columns: Any,
     ) -> None:
         """Add the mean over matched layers of rows that were added, layer 0 left out.
 
@@ -135,6 +154,10 @@ class MetricTable:
             Which rows; ``columns`` that are given (variant, k) choose further.
         replicates : numpy.ndarray of shape (n_layers, n_blocks), or None
             Delete-one-block values of those rows, which give the interval of their mean.
+        interval : Interval, optional
+            An interval of the mean that was computed in another way.
+        p : float, optional
+            p of the mean.
         **columns
             ``variant``, ``k`` to choose rows; ``note`` for the new row.
         """
@@ -152,15 +175,13 @@ class MetricTable:
         value = _mean(record["value"] for record in chosen)
         if value is None:
             note = join_notes(note, "undefined at a layer")
-        interval: dict[str, Any] = {}
-        if value is not None and replicates is not None:
-            found = jackknife_interval(value, replicates.mean(axis=0))
-            interval = {"se": found.se, "ci_low": found.low, "ci_high": found.high}
-            interval["interval_method"] = found.method
+        if interval is None and value is not None and replicates is not None:
+            interval = jackknife_interval(value, replicates.mean(axis=0))
+        found = interval_columns(interval if value is not None else None)
         chance = _mean(record.get("chance") for record in chosen)
         layers = (MEAN_OVER_LAYERS, MEAN_OVER_LAYERS)
         counts = {name: chosen[0][name] for name in ("n_tokens", "n_samples")}
-        shared = counts | interval | columns
+        shared = counts | found | columns | {"p": p if value is not None else None}
         self.add(statistic, layers, value, chance=chance, note=note, **shared)
 
     def build(self, arrays: dict[str, np.ndarray]) -> LayerComparison:
@@ -170,6 +191,17 @@ class MetricTable:
         table = table.astype(dict.fromkeys(numbers, "float64") | {"k": "Int64"})
         table["interval_method"] = table["interval_method"].astype(object).fillna("")
         return LayerComparison(table, arrays)
+
+
+def interval_columns(interval: Interval | None) -> dict[str, Any]:
+    """Columns of the table that an interval fills."""
+    found = interval or Interval()
+    return {
+        "se": found.se,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "interval_method": found.method,
+    }
 
 
 def join_notes(*notes: str) -> str:

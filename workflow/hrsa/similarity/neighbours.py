@@ -1,20 +1,16 @@
-"""Nearest neighbours by cosine: exact, tiled, with ties, kept per model, layer and row set."""
+"""Nearest neighbours by cosine: exact, tiled, with ties."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from hrsa.activations.alignment import row_set
-from hrsa.activations.store import Activations
-from hrsa.errors import UserError
 from hrsa.similarity.arrays import check_matrix
 from hrsa.similarity.cosine_tiles import (
     TIE_TOLERANCE,
+    TILE_BUDGET,
     TileNeighbours,
     select_nearest,
     tiles,
@@ -24,7 +20,6 @@ from hrsa.statistics.blocks import sample_codes
 
 Exclusion = Literal["self", "sample", "type"]
 EXCLUSIONS: tuple[Exclusion, ...] = ("self", "sample", "type")
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +99,7 @@ def nearest_neighbours(
     exclude: Exclusion = "self",
     samples: npt.ArrayLike | None = None,
     tokens: npt.ArrayLike | None = None,
+    budget: int = TILE_BUDGET,
 ) -> Neighbours:
     """Find the nearest neighbours of each row by cosine (rows are not centred).
 
@@ -118,6 +114,8 @@ def nearest_neighbours(
         same token.
     samples, tokens : array-like of length n_tokens, or None
         Sample of each row (needed for "sample"; None: each row its own), token id (for "type").
+    budget : int
+        Bytes of a tile of cosines, the largest table that is held beside ``X`` and the lists.
 
     Returns
     -------
@@ -130,7 +128,7 @@ def nearest_neighbours(
     """
     matrix = check_matrix(X, "X")
     return neighbours_by_exclusion(
-        matrix, n_neighbours, exclude=(exclude,), samples=samples, tokens=tokens
+        matrix, n_neighbours, exclude=(exclude,), samples=samples, tokens=tokens, budget=budget
     )[exclude]
 
 
@@ -141,6 +139,7 @@ def neighbours_by_exclusion(
     exclude: Sequence[Exclusion],
     samples: npt.ArrayLike | None = None,
     tokens: npt.ArrayLike | None = None,
+    budget: int = TILE_BUDGET,
 ) -> dict[Exclusion, Neighbours]:
     """Find nearest neighbours under several exclusions from one computation of the cosines.
 
@@ -148,7 +147,7 @@ def neighbours_by_exclusion(
     ----------
     X : numpy.ndarray of float64, shape (n_tokens, width)
         Finite (see `hrsa.similarity.arrays.check_matrix`).
-    n_neighbours, samples, tokens
+    n_neighbours, samples, tokens, budget
         As for `nearest_neighbours`.
     exclude : sequence of {"self", "sample", "type"}
         Exclusions wanted.
@@ -165,7 +164,7 @@ def neighbours_by_exclusion(
     unit = unit_rows(X)
     single = unit.astype(np.float32)
     found: dict[Exclusion, list[TileNeighbours]] = {name: [] for name in allowed}
-    for tile in tiles(len(X)):
+    for tile in tiles(len(X), budget):
         cosines = single[tile] @ single.T
         cosines[np.arange(len(tile)), tile] = -np.inf
         # Each exclusion adds to the one before it, so that one tile serves all.
@@ -195,150 +194,71 @@ def membership(neighbours: Neighbours, k: int) -> Membership:
         raise ValueError(
             f"k = {k} but only {neighbours.n_neighbours} neighbours of each row are known"
         )
-    row = neighbours.row
-    n_rows = len(neighbours.n_allowed)
+    first, lengths = neighbours.starts[:-1], np.diff(neighbours.starts)
     distance = neighbours.distance.astype(np.float64)
-    gap = distance[neighbours.starts[:-1] + k - 1][row] - distance
+    gap = np.repeat(distance[first + k - 1], lengths) - distance
     nearer = gap > TIE_TOLERANCE
     tied = np.abs(gap) <= TIE_TOLERANCE
-    n_nearer = np.bincount(row[nearer], minlength=n_rows)
-    n_tied = np.bincount(row[tied], minlength=n_rows)
+    n_nearer = np.add.reduceat(nearer, first, dtype=np.int64)
+    n_tied = np.add.reduceat(tied, first, dtype=np.int64)
     share = (k - n_nearer) / n_tied
-    weight = np.where(nearer, 1.0, np.where(tied, share[row], 0.0))
+    weight = np.where(nearer, 1.0, np.where(tied, np.repeat(share, lengths), 0.0))
     return Membership(weight, TieCounts(n_nearer, n_tied, share))
 
 
-def surplus(ks: Sequence[int]) -> int:
-    """Neighbours to keep so that ``max(ks)`` are left when a fifth of the samples is deleted."""
-    return 2 * max(ks) + 32
-
-
-def compute_neighbours(
-    activations: Activations,
-    path: str | Path,
+def surplus(
+    ks: Sequence[int],
+    n_rows: int,
     *,
-    ks: Sequence[int] = (5, 10, 50),
-    exclude: Sequence[Exclusion] = ("self", "sample"),
-) -> None:
-    """Compute the neighbours of every layer of a model, over its rows past the first position.
+    exclude: Sequence[Exclusion],
+    samples: npt.ArrayLike | None = None,
+    tokens: npt.ArrayLike | None = None,
+) -> int:
+    """Neighbours to keep so that ``max(ks)`` are left when a fifth of the samples is deleted.
 
     Parameters
     ----------
-    activations : Activations
-        An open activation file.
-    path : str or Path
-        HDF5 file to write: attributes ``schema_version``, ``row_set`` (hash of the places),
-        ``n_neighbours`` and the model's and data set's identity; ``/rows`` (row of the activation
-        file); per layer ``/layers/<layer>/<exclude>/{starts, index, distance, n_allowed}``.
     ks : sequence of int
-        Sizes of neighbourhood that will be asked for; 2 · max + 32 neighbours are kept.
-    exclude : sequence of {"self", "sample", "type"}
-        Exclusions to compute.
+        Sizes of neighbourhood that will be asked for.
+    n_rows : int
+        Rows in all.
+    exclude, samples, tokens
+        As for `neighbours_by_exclusion`.
+
+    Returns
+    -------
+    int
+        2 · max(ks) + 32, or as many as a small set of rows allows.
 
     Raises
     ------
-    UserError
-        When there are too few rows, or a row has no direction.
+    ValueError
+        When fewer than ``max(ks)`` rows may be neighbours of a row.
     """
-    rows = np.flatnonzero(activations.tokens.position > 0)
-    samples, tokens = activations.sample_of_row[rows], activations.tokens.id[rows]
-    partial = Path(f"{path}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        n_neighbours = _affordable(rows, samples, tokens, ks, exclude)
-        with h5py.File(partial, "w") as file:
-            file.attrs["schema_version"] = SCHEMA_VERSION
-            file.attrs["row_set"] = row_set(activations, rows)
-            file.attrs["n_neighbours"] = n_neighbours
-            for name in ("model", "model_sha256", "dataset", "dataset_sha256"):
-                file.attrs[name] = str(activations.attrs.get(name, ""))
-            file["rows"] = rows
-            for layer in activations.layers:
-                found = neighbours_by_exclusion(
-                    np.asarray(activations.layer(layer)[rows], dtype=np.float64),
-                    n_neighbours,
-                    exclude=exclude,
-                    samples=samples,
-                    tokens=tokens,
-                )
-                for name, neighbours in found.items():
-                    _write(file.create_group(f"layers/{layer:02d}/{name}"), neighbours)
-        partial.replace(path)
-    except ValueError as error:
-        raise UserError(f"no neighbours for {activations.path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    allowed = _n_allowed(exclude, _exclusion_labels(exclude, n_rows, samples, tokens), n_rows)
+    for name, counts in allowed.items():
+        _check_n_neighbours(max(ks), name, counts)
+    return min([2 * max(ks) + 32, *(int(counts.min()) for counts in allowed.values())])
 
 
-class StoredNeighbours:
-    """Neighbours of one model and data set on disk; get one from `open_neighbours`.
+def fewest_allowed(
+    n_rows: int,
+    *,
+    exclude: Exclusion,
+    samples: npt.ArrayLike | None = None,
+    tokens: npt.ArrayLike | None = None,
+) -> int:
+    """Count the rows that may be neighbours of the row that has fewest.
 
-    Attributes
+    Parameters
     ----------
-    row_set : str
-        Hash of the places that the rows are (see `hrsa.activations.alignment.row_set`).
-    rows : numpy.ndarray of int64, shape (n_rows,)
-        Rows of the activation file that the neighbours are among.
-    n_neighbours : int
-        Neighbours kept of each row.
+    n_rows : int
+        Rows in all.
+    exclude, samples, tokens
+        As for `nearest_neighbours`.
     """
-
-    def __init__(self, path: Path, file: h5py.File):
-        self.path = path
-        self._file = file
-        self.row_set = str(file.attrs["row_set"])
-        self.n_neighbours = int(file.attrs["n_neighbours"])
-        self.rows: np.ndarray = file["rows"][:]
-
-    def __enter__(self) -> "StoredNeighbours":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def has(self, layer: int, exclude: Exclusion) -> bool:
-        """Tell whether a layer's neighbours under an exclusion are stored."""
-        return f"layers/{layer:02d}/{exclude}" in self._file
-
-    def load(self, layer: int, exclude: Exclusion) -> Neighbours:
-        """Read the neighbours of one layer under one exclusion.
-
-        Raises
-        ------
-        UserError
-            When they are not stored.
-        """
-        if not self.has(layer, exclude):
-            raise UserError(
-                f"{self.path} holds no neighbours of layer {layer} with exclusion {exclude!r}: "
-                "compute the neighbours of this model again"
-            )
-        group = self._file[f"layers/{layer:02d}/{exclude}"]
-        arrays = {name: group[name][:] for name in ("starts", "index", "distance", "n_allowed")}
-        return Neighbours(**arrays, n_neighbours=self.n_neighbours, exclude=exclude)
-
-
-def open_neighbours(path: str | Path) -> StoredNeighbours:
-    """Open a file of `compute_neighbours`; use it in a ``with`` block.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, cut short, or of another kind or version.
-    """
-    remedy = "Compute the neighbours of this model again"
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is no readable file of neighbours ({error}). {remedy}.") from None
-    version = file.attrs.get("schema_version")
-    if version != SCHEMA_VERSION or "rows" not in file:
-        file.close()
-        raise UserError(
-            f"{path} has version {version} of the neighbours' format, this program reads "
-            f"{SCHEMA_VERSION}. {remedy}."
-        )
-    return StoredNeighbours(Path(path), file)
+    labels = _exclusion_labels((exclude,), n_rows, samples, tokens)
+    return int(_n_allowed((exclude,), labels, n_rows)[exclude].min())
 
 
 def _exclusion_labels(
@@ -404,21 +324,6 @@ def _check_n_neighbours(n_neighbours: int, exclude: str, allowed: np.ndarray) ->
         )
 
 
-def _affordable(
-    rows: np.ndarray,
-    samples: np.ndarray,
-    tokens: np.ndarray,
-    ks: Sequence[int],
-    exclude: Sequence[Exclusion],
-) -> int:
-    """Give the number of neighbours to keep: the surplus, or what a small set of rows allows."""
-    labels = _exclusion_labels(exclude, len(rows), samples, tokens)
-    allowed = _n_allowed(exclude, labels, len(rows))
-    for name, counts in allowed.items():
-        _check_n_neighbours(max(ks), name, counts)
-    return min(surplus(ks), *(int(counts.min()) for counts in allowed.values()))
-
-
 def _join(
     lists: list[TileNeighbours], n_neighbours: int, n_allowed: np.ndarray, exclude: str
 ) -> Neighbours:
@@ -431,8 +336,3 @@ def _join(
         n_allowed=n_allowed,
         exclude=exclude,
     )
-
-
-def _write(group: h5py.Group, neighbours: Neighbours) -> None:
-    for name in ("starts", "index", "distance", "n_allowed"):
-        group[name] = getattr(neighbours, name)

@@ -1,80 +1,42 @@
 """Orthogonal Procrustes: the rotation that takes one representation closest to another."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-from scipy.special import digamma, xlogy
 
 from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
+from hrsa.errors import UserError
 from hrsa.similarity.arrays import check_pair, check_varies, is_constant
-from hrsa.similarity.layers import MetricTable, check_rows, join_notes, matched_layers, read_layer
-from hrsa.similarity.results import NO_P, LayerComparison, ProcrustesResult
-from hrsa.statistics.blocks import (
-    N_BLOCKS,
-    BlockOrder,
-    block_order,
-    sample_codes,
-    subset_of_samples,
+from hrsa.similarity.layers import (
+    MatchedLayers,
+    MetricTable,
+    check_rows,
+    join_notes,
+    matched_layers,
+    read_layer,
 )
-from hrsa.statistics.resampling import Interval, jackknife_interval
+from hrsa.similarity.procrustes_comparison import (
+    NO_COS_INTERVAL,
+    SUBSETS,
+    Comparison,
+    Permutations,
+    Sampling,
+    compare_matrices,
+)
+from hrsa.similarity.procrustes_null import PermutedFits
+from hrsa.similarity.results import LayerComparison, ProcrustesResult
+from hrsa.statistics.blocks import N_BLOCKS, block_order, sample_codes
+from hrsa.statistics.deletion import N_DRAWS, deletion_draws
+from hrsa.statistics.permutation import N_PERMUTATIONS
 
 MIN_ROWS = 3
-N_FOLDS = 5
-NO_COS_INTERVAL = (
-    "cos in sample is inflated and has no valid interval nor closed chance level: read cos_heldout"
-)
-H_INV_STATISTICS = ("h_inv", "h_inv_half", "h_inv_quarter")
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """O* = UVᵀ (p × q) of a cross-product S, with ‖S‖_* and the rank of S."""
-
-    rotation: np.ndarray
-    nuclear_norm: float
-    rank: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Entropy:
-    """H_inv of each row of O*, the rows of data that it was fitted on, and what to know of it."""
-
-    n_tokens: int
-    n_samples: int
-    note: str
-    rows: np.ndarray | None = None
-
-    @property
-    def value(self) -> float | None:
-        """H_inv: the mean over rows of O*."""
-        return None if self.rows is None else float(self.rows.mean())
-
-    @property
-    def chance(self) -> float | None:
-        """H_inv of a Haar-random rotation."""
-        return None if self.rows is None else haar_entropy(len(self.rows))
-
-
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """Cosine on held-out samples, and with each block left out (n_blocks,)."""
-
-    value: float | None
-    replicates: np.ndarray | None
-    interval: Interval
-    note: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Comparison:
-    """The result, with H_inv by statistic and the note of cos_heldout for a table."""
-
-    result: ProcrustesResult
-    entropies: dict[str, _Entropy]
-    heldout_note: str
+IN_SAMPLE = "computed in sample, no valid interval nor chance level: read cos_heldout; p: read cos"
+NO_H_INV_P = "chance: the Haar line; p: of cos alone"
+REFITS_PER_LAYER = "refits at single layers only, final by default"
+STATISTICS = ("cos", "cos_heldout", "residual", "h_inv", *SUBSETS)
 
 
 def procrustes(
@@ -83,6 +45,10 @@ def procrustes(
     *,
     samples: npt.ArrayLike | None = None,
     blocks: npt.ArrayLike | None = None,
+    n_permutations: int = N_PERMUTATIONS,
+    most_refits: int | None = None,
+    n_draws: int = N_DRAWS,
+    seed: int = 0,
 ) -> ProcrustesResult:
     """Fit O* = argmin ‖X_cO − Y_c‖_F over orthogonal O, and say how close and how local it is.
 
@@ -95,15 +61,25 @@ def procrustes(
         The sample (text) of each row, in any order; None: each row is its own.
     blocks : array-like of length n_tokens, or None
         Blocks of samples for the folds and the interval; None: 25 balanced ones.
+    n_permutations : int
+        Permutations of whole samples for p; 0: no p and no chance levels but the Haar line.
+    most_refits : int or None
+        Cap on them; None: 199 up to width 256 and 20 above, where a refit takes half a second.
+        With a cap below ``n_permutations`` there is no p, the chance levels stay.
+    n_draws : int
+        Draws that delete a fifth of the samples, a refit each, for the interval of H_inv.
+    seed : int
+        Of the blocks, the draws and the permutations.
 
     Returns
     -------
     ProcrustesResult
         ``value`` = ‖S‖_*/(‖X_c‖‖Y_c‖) is inflated in sample (0.94 for independent data at 64 rows
-        and width 256). ``cos_heldout`` is a 5-fold cross-fit over whole samples: an estimate of the
-        cosine on new samples with 80 % of n to fit on; near 0 its interval is too narrow. ``h_inv``
+        and width 256); ``p`` tests it, on rows of which every sample has equally many.
+        ``cos_heldout`` is a 5-fold cross-fit over whole samples: an estimate of the cosine on new
+        samples with 80 % of n to fit on; near 0 its interval is too narrow, read ``p``. ``h_inv``
         is 1 for a signed permutation, depends on n, and is None where the rank of S is below the
-        width, or p ≠ q.
+        width, or p ≠ q; its interval is conservative, at this n.
 
     Raises
     ------
@@ -120,8 +96,11 @@ def procrustes(
     check_varies(reference, "X")
     check_varies(candidate, "Y")
     codes = sample_codes(samples, len(reference))
-    order = block_order(codes, len(codes), blocks=blocks)
-    return _compare(reference, candidate, codes, order).result
+    order = block_order(codes, len(codes), blocks=blocks, seed=seed)
+    deleted = deletion_draws(order.n_samples, n_draws=n_draws, seed=seed)
+    permutations = Permutations(n_permutations, most_refits, seed)
+    sampling = Sampling(codes, order, deleted)
+    return compare_matrices(reference, candidate, sampling, permutations).result
 
 
 def procrustes_layers(
@@ -131,205 +110,121 @@ def procrustes_layers(
     *,
     n_blocks: int = N_BLOCKS,
     seed: int = 0,
+    n_permutations: int = N_PERMUTATIONS,
+    most_refits: int | None = None,
+    n_draws: int = N_DRAWS,
+    refit_layers: Sequence[int] | None = None,
+    keep_rotations: bool = False,
 ) -> LayerComparison:
     """Procrustes of matched layers.
 
     Parameters
     ----------
     reference, candidate : Activations
-        Open activation files.
+        Open activation files; widths and depths may differ.
     rows : PairedRows
         Matched rows.
     n_blocks, seed : int
-        Blocks of samples for the folds and the intervals.
+        Blocks of samples for the folds and the intervals; the seed also of draws and permutations.
+    n_permutations, most_refits, n_draws : int
+        See `procrustes`.
+    refit_layers : sequence of int, or None
+        Layers of the reference at which draws and permutations are refitted; None: the final one.
+    keep_rotations : bool
+        Keep O* of all matched layers, not of the final one alone.
 
     Returns
     -------
     LayerComparison
         Table: statistics ``cos``, ``cos_heldout``, ``residual``, ``h_inv``, ``h_inv_half`` and
-        ``h_inv_quarter`` for matched layers, and their means, layer 0 left out. Arrays:
-        ``rotation`` (p × q) of the final layer, ``cos_heldout_replicates`` (matched layers ×
-        n_blocks), ``h_inv_rows`` (matched layers × width; only with equal widths),
-        ``layers_reference`` and ``layers_candidate`` of the matched layers.
+        ``h_inv_quarter`` for matched layers, and their means, layer 0 left out; where it was
+        refitted also ``cos_permutation_chance`` and ``h_inv_permutation_chance``: means over
+        permutations, at the n of the rows that are permuted.
+        Arrays: ``rotation`` (p × q) of the final layer, left out where that is constant;
+        ``rotations`` (matched layers × p × q) when asked for; ``cos_heldout_replicates`` (matched
+        layers × n_blocks); with equal widths ``h_inv_rows``, ``h_inv_half_rows``,
+        ``h_inv_quarter_rows`` (matched layers × width) and ``h_inv_draws`` (matched layers ×
+        n_draws); ``layers_reference`` and ``layers_candidate`` of the matched layers. NaN where
+        undefined or not refitted.
 
     Raises
     ------
     UserError
-        When too few rows match.
+        When too few rows match, or a layer is not stored.
     """
     check_rows(rows, least=MIN_ROWS)
-    order = block_order(rows.samples, len(rows.reference), n_blocks=n_blocks, seed=seed)
     codes = sample_codes(rows.samples, len(rows.reference))
+    order = block_order(codes, len(codes), n_blocks=n_blocks, seed=seed)
+    deleted = deletion_draws(order.n_samples, n_draws=n_draws, seed=seed)
+    sampling = Sampling(codes, order, deleted)
+    permutations = Permutations(n_permutations, most_refits, seed)
     matched = matched_layers(reference, candidate)
+    refitted = _refit_layers(reference, matched, refit_layers)
     table = MetricTable.of_rows("procrustes", matched, rows)
-    replicates = np.full((len(matched.pairs), order.n_blocks), np.nan)
-    entropies = np.full((len(matched.pairs), reference.width), np.nan)
-    arrays = {}
+    widths = reference.width, candidate.width
+    arrays = _empty_arrays(matched, widths, order.n_blocks, len(deleted), keep_rotations)
     for place, (i, j) in enumerate(matched.pairs):
         x = read_layer(reference, i, rows.reference)
         y = read_layer(candidate, j, rows.candidate)
         if is_constant(x) or is_constant(y):
             _add_undefined(table, (i, j))
             continue
-        comparison = _compare(x, y, codes, order)
+        refits = permutations if i in refitted else None
+        comparison = compare_matrices(x, y, sampling, refits)
         _add_layer(table, (i, j), comparison)
-        found = comparison.result
-        if found.cos_heldout_replicates is not None:
-            replicates[place] = found.cos_heldout_replicates
-        if found.h_inv_rows is not None:
-            entropies[place] = found.h_inv_rows
-        arrays["rotation"] = found.rotation
+        _keep(arrays, place, comparison.result)
+        if place == len(matched.pairs) - 1:
+            arrays["rotation"] = comparison.result.rotation
     inner = [place for place, (i, _) in enumerate(matched.pairs) if i > 0]
-    _add_means(table, replicates[inner])
-    arrays["cos_heldout_replicates"] = replicates
-    if reference.width == candidate.width:
-        arrays["h_inv_rows"] = entropies
+    _add_means(table, arrays["cos_heldout_replicates"][inner])
     arrays["layers_reference"] = np.array([i for i, _ in matched.pairs])
     arrays["layers_candidate"] = np.array([j for _, j in matched.pairs])
     return table.build(arrays)
 
 
-def row_entropies(rotation: np.ndarray) -> np.ndarray:
-    r"""Inverse entropy of each row: :math:`1 + Σ_j O_{ij}² \log O_{ij}² / \log D`.
-
-    Parameters
-    ----------
-    rotation : numpy.ndarray, shape (D, D)
-        Orthogonal, D at least 2.
-
-    Returns
-    -------
-    numpy.ndarray, shape (D,)
-        In [0, 1]; 1 where the row has a single entry. Their mean is H_inv.
-    """
-    squares = rotation**2
-    return 1 + xlogy(squares, squares).sum(axis=1) / np.log(len(rotation))
+def _refit_layers(
+    reference: Activations, matched: MatchedLayers, wanted: Sequence[int] | None
+) -> set[int]:
+    if wanted is None:
+        return {matched.pairs[-1][0]}
+    missing = sorted(set(wanted) - set(reference.layers))
+    if missing:
+        raise UserError(
+            f"{reference.path}: layer {missing[0]} is not in the file, which stores "
+            f"{', '.join(map(str, reference.layers))}"
+        )
+    return set(wanted)
 
 
-def haar_entropy(width: int) -> float:
-    """Mean H_inv of a Haar-random rotation of ``width`` dimensions, about 0.73 / log width.
-
-    The squares of a row are Dirichlet(½, …, ½), whose mean entropy is
-    ψ(D/2 + 1) − ψ(3/2).
-    """
-    log_width = np.log(width)
-    return float((log_width - digamma(width / 2 + 1) + digamma(1.5)) / log_width)
-
-
-def _fit(cross: np.ndarray) -> _Fit:
-    u, singular, vt = _svd(cross)
-    smallest = singular[0] * max(cross.shape) * np.finfo(np.float64).eps
-    return _Fit(u @ vt, float(singular.sum()), int((singular > smallest).sum()))
-
-
-def _svd(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Singular value decomposition, by the slower algorithm where the fast one gives up.
-
-    LAPACK's divide and conquer (gesdd) fails now and then on matrices of low rank.
-    """
-    try:
-        return np.linalg.svd(cross, full_matrices=False)
-    except np.linalg.LinAlgError:
-        return scipy.linalg.svd(cross, full_matrices=False, lapack_driver="gesvd")
+def _empty_arrays(
+    matched: MatchedLayers,
+    widths: tuple[int, int],
+    n_blocks: int,
+    n_draws: int,
+    keep_rotations: bool,
+) -> dict[str, np.ndarray]:
+    """Arrays over matched layers, NaN where nothing is filled in."""
+    shapes: dict[str, tuple[int, ...]] = {"cos_heldout_replicates": (n_blocks,)}
+    if widths[0] == widths[1]:
+        shapes |= {f"{name}_rows": (widths[0],) for name in ("h_inv", *SUBSETS)}
+        shapes["h_inv_draws"] = (n_draws,)
+    if keep_rotations:
+        shapes["rotations"] = widths
+    return {name: np.full((len(matched.pairs), *shape), np.nan) for name, shape in shapes.items()}
 
 
-def _compare(X: np.ndarray, Y: np.ndarray, codes: np.ndarray, order: BlockOrder) -> _Comparison:
-    x, y = X - X.mean(axis=0), Y - Y.mean(axis=0)
-    squares_x, squares_y = float(np.sum(x**2)), float(np.sum(y**2))
-    fit = _fit(x.T @ y)
-    cos = fit.nuclear_norm / np.sqrt(squares_x * squares_y)
-    # Differences of large sums: rounding may leave a little less than nothing.
-    gap = max(squares_x + squares_y - 2 * fit.nuclear_norm, 0.0)
-    heldout = _held_out(x[order.order], y[order.order], order)
-    entropies = {
-        "h_inv": _h_inv(fit, codes),
-        "h_inv_half": _subset_h_inv(x, y, codes, 2),
-        "h_inv_quarter": _subset_h_inv(x, y, codes, 4),
-    }
-    notes = [f"{name} {found.note}" for name, found in entropies.items()]
-    whole = entropies["h_inv"]
-    result = ProcrustesResult(
-        value=float(cos),
-        note=join_notes(NO_COS_INTERVAL, heldout.note, *notes, NO_P),
-        cos_heldout=heldout.value,
-        cos_heldout_se=heldout.interval.se,
-        cos_heldout_ci_low=heldout.interval.low,
-        cos_heldout_ci_high=heldout.interval.high,
-        cos_heldout_method=heldout.interval.method,
-        cos_heldout_chance=None if heldout.value is None else 0.0,
-        cos_heldout_replicates=heldout.replicates,
-        h_inv=whole.value,
-        h_inv_half=entropies["h_inv_half"].value,
-        h_inv_quarter=entropies["h_inv_quarter"].value,
-        h_inv_rows=whole.rows,
-        h_inv_chance=whole.chance,
-        distance=float(np.arccos(min(cos, 1.0))),
-        euclidean=float(np.sqrt(gap)),
-        residual=float(gap / squares_y),
-        rotation=fit.rotation,
-    )
-    return _Comparison(result, entropies, heldout.note)
+def _keep(arrays: dict[str, np.ndarray], place: int, found: ProcrustesResult) -> None:
+    """Put what a result has of the arrays over matched layers in its place."""
+    for name, array in arrays.items():
+        value = found.rotation if name == "rotations" else getattr(found, name)
+        if value is not None:
+            array[place] = value
 
 
-def _h_inv(fit: _Fit, codes: np.ndarray) -> _Entropy:
-    p, q = fit.rotation.shape
-    rows = None
-    if p != q:
-        note = f"undefined: widths {p} and {q} differ"
-    elif p == 1:
-        note = "undefined: width 1"
-    elif fit.rank < p:
-        note = f"undefined: the rank of S is {fit.rank}, below width {p}"
-    else:
-        note = f"holds at n = {len(codes)}: compare at equal n only, no interval is computed yet"
-        rows = row_entropies(fit.rotation)
-    return _Entropy(len(codes), len(np.unique(codes)), note, rows)
-
-
-def _subset_h_inv(X: np.ndarray, Y: np.ndarray, codes: np.ndarray, divisor: int) -> _Entropy:
-    """H_inv of the rotation fitted on whole samples that hold one ``divisor``-th of the rows."""
-    chosen = subset_of_samples(codes, len(codes) // divisor)
-    x, y = X[chosen], Y[chosen]
-    return _h_inv(_fit((x - x.mean(axis=0)).T @ (y - y.mean(axis=0))), codes[chosen])
-
-
-def _held_out(x: np.ndarray, y: np.ndarray, order: BlockOrder) -> _HeldOut:
-    """Cross-fit over folds of whole blocks; the matrices are centred and in block order."""
-    n_folds = min(N_FOLDS, order.n_blocks)
-    if n_folds < 2:
-        note = "cos_heldout needs two samples at least, there is one"
-        return _HeldOut(None, None, Interval(), note)
-    fold_of_row = np.repeat(np.arange(order.n_blocks) % n_folds, order.block_sizes)
-    products = np.empty(len(x))
-    squares_x, squares_y = np.empty(len(x)), np.empty(len(x))
-    cross = x.T @ y
-    for fold in range(n_folds):
-        held = fold_of_row == fold
-        x_held, y_held = x[held], y[held]
-        n_fit = len(x) - len(x_held)
-        mean_x, mean_y = -x_held.sum(axis=0) / n_fit, -y_held.sum(axis=0) / n_fit
-        rotation = _fit(cross - x_held.T @ y_held - n_fit * np.outer(mean_x, mean_y)).rotation
-        x_held, y_held = x_held - mean_x, y_held - mean_y
-        products[held] = np.einsum("ij,ij->i", x_held @ rotation, y_held)
-        squares_x[held] = np.einsum("ij,ij->i", x_held, x_held)
-        squares_y[held] = np.einsum("ij,ij->i", y_held, y_held)
-    sums = np.add.reduceat([products, squares_x, squares_y], order.block_starts, axis=1)
-    whole = sums.sum(axis=1, keepdims=True)
-    value = float(_cosine(whole)[0])
-    replicates = _cosine(whole - sums)
-    note = "cos_heldout: maps held fixed in the interval, which is too narrow near 0"
-    return _HeldOut(value, replicates, jackknife_interval(value, replicates), note)
-
-
-def _cosine(sums: np.ndarray) -> np.ndarray:
-    """Σ⟨xO, y⟩ / √(Σ‖x‖² Σ‖y‖²) from the three sums (3 × n)."""
-    scale = np.sqrt(sums[1] * sums[2])
-    return np.divide(sums[0], scale, out=np.full_like(scale, np.nan), where=scale > 0)
-
-
-def _add_layer(table: MetricTable, layers: tuple[int, int], comparison: _Comparison) -> None:
+def _add_layer(table: MetricTable, layers: tuple[int, int], comparison: Comparison) -> None:
     found = comparison.result
-    table.add("cos", layers, found.value, note=NO_COS_INTERVAL)
+    notes = comparison.cos_note, comparison.p_note
+    table.add("cos", layers, found.value, chance=found.chance, p=found.p, note=join_notes(*notes))
     table.add(
         "cos_heldout",
         layers,
@@ -339,29 +234,58 @@ def _add_layer(table: MetricTable, layers: tuple[int, int], comparison: _Compari
         ci_high=found.cos_heldout_ci_high,
         interval_method=found.cos_heldout_method,
         chance=found.cos_heldout_chance,
-        note=join_notes(comparison.heldout_note, NO_P),
+        p=None if found.cos_heldout is None else found.p,
+        note=join_notes(comparison.heldout_note, comparison.p_note),
     )
-    table.add("residual", layers, found.residual, note=NO_COS_INTERVAL)
+    table.add("residual", layers, found.residual, note=IN_SAMPLE)
     for statistic, entropy in comparison.entropies.items():
         table.add(
             statistic,
             layers,
             entropy.value,
+            se=entropy.interval.se,
+            ci_low=entropy.interval.low,
+            ci_high=entropy.interval.high,
+            interval_method=entropy.interval.method,
             chance=entropy.chance,
             n_tokens=entropy.n_tokens,
             n_samples=entropy.n_samples,
-            note=entropy.note,
+            note=join_notes(entropy.note, NO_H_INV_P),
         )
+    if comparison.permuted is not None:
+        _add_chances(table, layers, comparison.permuted, haar=found.h_inv_chance)
+
+
+def _add_chances(
+    table: MetricTable, layers: tuple[int, int], permuted: PermutedFits, *, haar: float | None
+) -> None:
+    """Add the chance levels by permutation, which hold at the n of the rows permuted."""
+    counts: dict[str, Any] = {"n_tokens": permuted.n_tokens, "n_samples": permuted.n_samples}
+    no_interval = "a chance level, no interval; p: read cos"
+    cos_note = f"mean of {len(permuted.null)} refits to permuted samples; {no_interval}"
+    table.add("cos_permutation_chance", layers, permuted.chance, note=cos_note, **counts)
+    table.add(
+        "h_inv_permutation_chance",
+        layers,
+        permuted.h_inv,
+        chance=haar,
+        note=join_notes(permuted.h_inv_note, "chance: the Haar line", no_interval),
+        **counts,
+    )
 
 
 def _add_undefined(table: MetricTable, layers: tuple[int, int]) -> None:
-    for statistic in ("cos", "cos_heldout", "residual", *H_INV_STATISTICS):
+    for statistic in STATISTICS:
         table.add(statistic, layers, None, note="undefined: a model is constant at this layer")
 
 
 def _add_means(table: MetricTable, replicates: np.ndarray) -> None:
-    table.add_layer_mean("cos_heldout", replicates=replicates, note=NO_P)
-    for statistic in ("cos", "residual"):
-        table.add_layer_mean(statistic, note=NO_COS_INTERVAL)
-    for statistic in H_INV_STATISTICS:
-        table.add_layer_mean(statistic, note="compare at equal n only, no interval is computed yet")
+    table.add_layer_mean(
+        "cos_heldout", replicates=replicates, note=f"p: {REFITS_PER_LAYER}, read that of cos"
+    )
+    no_chance = f"chance and p: {REFITS_PER_LAYER}"
+    table.add_layer_mean("cos", note=join_notes(NO_COS_INTERVAL, no_chance))
+    table.add_layer_mean("residual", note=IN_SAMPLE)
+    for statistic in ("h_inv", *SUBSETS):
+        note = join_notes(f"compare at equal n only, no interval: {REFITS_PER_LAYER}", NO_H_INV_P)
+        table.add_layer_mean(statistic, note=note)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from hrsa.statistics.resampling import Interval
+
 METRIC_COLUMNS = (
     "metric",
     "statistic",
@@ -101,6 +103,10 @@ class CorrelationResult(SimilarityResult):
 class ProcrustesResult(SimilarityResult):
     """Orthogonal Procrustes; ``value`` is the cosine in sample.
 
+    ``chance`` and ``p`` are from refits after permuting whole samples of the candidate. A cosine in
+    sample falls with n, so that ``chance`` is given only where all rows could be permuted (samples
+    of one length); ``p`` compares like with like.
+
     Attributes
     ----------
     cos_heldout, cos_heldout_se, cos_heldout_ci_low, cos_heldout_ci_high : float or None
@@ -111,12 +117,22 @@ class ProcrustesResult(SimilarityResult):
         How its interval was computed.
     cos_heldout_replicates : numpy.ndarray of shape (n_blocks,), or None
         ``cos_heldout`` with each block of samples left out, the rotations held fixed.
+    cos_permutation_chance : float or None
+        Mean cosine in sample after permuting samples, at the n of the rows that were permuted.
     h_inv, h_inv_half, h_inv_quarter : float or None
         Inverse row entropy of the rotation fitted on all, half and a quarter of the rows.
-    h_inv_rows : numpy.ndarray of shape (width,), or None
-        Inverse entropy of each row of the rotation.
+    h_inv_se, h_inv_ci_low, h_inv_ci_high : float or None
+        Standard error and 95 % interval of ``h_inv``: conservative, at this n.
+    h_inv_method : str or None
+        How that interval was computed.
+    h_inv_draws : numpy.ndarray of shape (n_draws,), or None
+        ``h_inv`` refitted without the samples that each draw deletes.
+    h_inv_rows, h_inv_half_rows, h_inv_quarter_rows : numpy.ndarray of shape (width,), or None
+        Inverse entropy of each row of the three rotations.
     h_inv_chance : float or None
         Mean of ``h_inv`` for a Haar-random rotation.
+    h_inv_permutation_chance : float or None
+        Mean of ``h_inv`` after permuting samples, at the n of the rows that were permuted.
     distance : float or None
         arccos of ``value``, in radians: a metric.
     euclidean, residual : float or None
@@ -132,11 +148,20 @@ class ProcrustesResult(SimilarityResult):
     cos_heldout_chance: float | None
     cos_heldout_method: str | None
     cos_heldout_replicates: np.ndarray | None = field(repr=False)
+    cos_permutation_chance: float | None
     h_inv: float | None
     h_inv_half: float | None
     h_inv_quarter: float | None
+    h_inv_se: float | None
+    h_inv_ci_low: float | None
+    h_inv_ci_high: float | None
+    h_inv_method: str | None
+    h_inv_draws: np.ndarray | None = field(repr=False)
     h_inv_rows: np.ndarray | None = field(repr=False)
+    h_inv_half_rows: np.ndarray | None = field(repr=False)
+    h_inv_quarter_rows: np.ndarray | None = field(repr=False)
     h_inv_chance: float | None
+    h_inv_permutation_chance: float | None
     distance: float
     euclidean: float
     residual: float
@@ -164,43 +189,67 @@ class NeighbourOverlapResult(SimilarityResult):
     ----------
     per_token : numpy.ndarray, shape (n_tokens,)
         Overlap or Jaccard of each token.
+    draws : numpy.ndarray of shape (n_draws,), or None
+        ``value`` with a random fifth of the samples deleted, which gives the interval.
     """
 
     per_token: np.ndarray = field(repr=False)
+    draws: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeResult(SimilarityResult):
-    """Cross-model probe; ``value`` is the candidate's accuracy under the reference's probe.
+    """Cross-model probe; ``value`` is the candidate's score under the reference's probe.
+
+    ``chance`` is the score of the best constant answer: the majority line, or 0 for R².
 
     Attributes
     ----------
+    score : {"accuracy", "r2"}
+        What is scored: accuracy for classes, R² for real-valued labels.
     reference, own : float or None
-        Accuracy of the reference under its probe, and of the candidate under its own probe.
-    difference, difference_se, difference_ci_low, difference_ci_high : float
+        Score of the reference under its probe, and of the candidate under its own probe.
+    reverse : float or None
+        Score of the reference under the candidate's probe.
+    difference, difference_se, difference_ci_low, difference_ci_high : float or None
         ``reference − value`` with its paired bootstrap standard error and 95 % interval.
-    macro_f1, weighted_f1 : float
-        Of the candidate under the reference's probe.
-    reference_macro_f1, reference_weighted_f1 : float
-        Of the reference under its probe.
-    own_macro_f1, own_weighted_f1 : float or None
-        Of the candidate under its own probe.
+    reverse_difference, reverse_difference_se, … : float or None
+        ``own − reverse``, likewise.
+    macro_f1, weighted_f1 : float or None
+        Of the candidate under the reference's probe; None for real-valued labels.
+    reference_macro_f1, …, own_…, reverse_… : float or None
+        The same of the other three.
+    intervals : dict of str to Interval
+        95 % intervals by name: ``accuracy`` or ``r2``, ``macro_f1``, ``weighted_f1``, also with
+        ``reference_``, ``own_``, ``reverse_`` before them; ``difference``, ``reverse_difference``.
+    p_values : dict of str to float or None
+        By name, likewise; of the scores against chance, and of the differences against 0.
     regularisation, own_regularisation : float or None
         The inverse penalty C that the probe, and the candidate's own, were fitted with.
     """
 
+    score: str
     reference: float
     own: float | None
+    reverse: float | None
     difference: float
-    difference_se: float
-    difference_ci_low: float
-    difference_ci_high: float
-    macro_f1: float
-    weighted_f1: float
-    reference_macro_f1: float
-    reference_weighted_f1: float
+    difference_se: float | None
+    difference_ci_low: float | None
+    difference_ci_high: float | None
+    reverse_difference: float | None
+    reverse_difference_se: float | None
+    reverse_difference_ci_low: float | None
+    reverse_difference_ci_high: float | None
+    macro_f1: float | None
+    weighted_f1: float | None
+    reference_macro_f1: float | None
+    reference_weighted_f1: float | None
     own_macro_f1: float | None
     own_weighted_f1: float | None
+    reverse_macro_f1: float | None
+    reverse_weighted_f1: float | None
+    intervals: dict[str, Interval] = field(repr=False)
+    p_values: dict[str, float | None] = field(repr=False)
     regularisation: float
     own_regularisation: float | None
 

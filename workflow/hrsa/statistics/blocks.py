@@ -222,6 +222,27 @@ def block_order(
     return order_by_block(codes, check_blocks(blocks, codes))
 
 
+def sample_blocks(samples: npt.ArrayLike, order: BlockOrder) -> np.ndarray:
+    """Which block each sample is in, to be kept beside what was computed without each block.
+
+    Parameters
+    ----------
+    samples : array-like of int, length n_rows
+        Sample of each row.
+    order : BlockOrder
+        Its blocks.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n_samples, 2)
+        Sample and block, by rising sample.
+    """
+    block_of_row = np.empty(order.n_rows, dtype=np.int64)
+    block_of_row[order.order] = np.repeat(np.arange(order.n_blocks), order.block_sizes)
+    names, first = np.unique(np.asarray(samples), return_index=True)
+    return np.column_stack([names, block_of_row[first]])
+
+
 def subset_of_samples(codes: np.ndarray, n_rows: int, *, seed: int = 0) -> np.ndarray:
     """Choose whole samples at random until they hold ``n_rows`` rows.
 

@@ -1,0 +1,178 @@
+"""The `hrsa` command: compare two activation files, look into one.
+
+A thin front of the library: it reads arguments, calls, prints. What a user can mend is told in one
+paragraph on standard error.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hrsa.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hrsa.activations.store import Activations
+
+DAMAGED = 1
+BAD_INPUT = 2
+
+
+class Metric(StrEnum):
+    """Metrics of `hrsa compare`."""
+
+    correlation = "correlation"
+    procrustes = "procrustes"
+    cka = "cka"
+    knn = "knn"
+
+
+app = typer.Typer(
+    help="How alike two models' hidden states are, with intervals and chance levels.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def compare(
+    reference: Annotated[
+        Path, typer.Argument(help="Activation file (.h5), or array (.npy, .safetensors).")
+    ],
+    candidate: Annotated[Path, typer.Argument(help="Another of the same kind, on the same texts.")],
+    metric: Annotated[
+        list[Metric] | None, typer.Option(help="Metric; may be repeated. Default: all.")
+    ] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of neighbourhood of knn; may be repeated. Default: 10."),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers of the reference, such as 0,3,6. Default: all.")
+    ] = None,
+    permutations: Annotated[
+        int, typer.Option(min=0, help="Permutations of samples for p; 0: no p.")
+    ] = 199,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for all rows, columns as in similarity.csv.")
+    ] = None,
+    tensor: Annotated[
+        str | None, typer.Option(help="Name of the array in a .safetensors file of several.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Sample (text) of each row of the arrays, .npy.")
+    ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Token id of each row of the arrays, .npy.")
+    ] = None,
+) -> None:
+    """Compare two models by their activation files, or two arrays with matched rows.
+
+    Prints the means over layers, and the first and last layer or those asked for; --out writes
+    every row. Ends with 0, or 2 on bad input.
+    """
+    with _told(BAD_INPUT), _warnings_as_lines():
+        from hrsa.similarity.files import open_pair
+        from hrsa.similarity.pair_table import pair_table, summary
+
+        with open_pair(
+            reference,
+            candidate,
+            layers=_layer_numbers(layers),
+            tensor=tensor,
+            samples=samples,
+            tokens=tokens,
+        ) as pair:
+            table = pair_table(pair, metric or None, ks=k or (10,), n_permutations=permutations)
+            if out is not None:
+                _write(table, out)
+            typer.echo(summary(pair, table))
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Activation file (.h5).")],
+) -> None:
+    """Print the header, layers and sizes of an activation file, and verify its checksums.
+
+    Ends with 0, 1 when the file is damaged, or 2 when there is none.
+    """
+    with _told(DAMAGED if path.is_file() else BAD_INPUT):
+        from hrsa.activations.store import open_activations
+
+        with open_activations(path) as activations:
+            typer.echo(_described(activations))
+            activations.verify()
+        typer.echo("checksums: all match")
+
+
+@contextmanager
+def _told(code: int) -> Iterator[None]:
+    """End with ``code`` and one paragraph where the user gave something that cannot be used."""
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(code) from None
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show warnings for the user as lines of their own, not as lines of source."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        typer.echo(f"warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _layer_numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UserError(f"--layers {text!r}: layers are numbers from 0 with commas, such as 0,3,6.")
+    return [int(part) for part in parts]
+
+
+def _write(table: "pd.DataFrame", path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False, float_format="%.10g", na_rep="", lineterminator="\n")
+    except OSError as error:
+        raise UserError(f"{path}: the table cannot be written here ({error.strerror}).") from None
+
+
+def _described(activations: "Activations") -> str:
+    """Header and sizes, a line each; nested entries of the header are indented."""
+    lines = [
+        f"file: {activations.path}",
+        f"layers: {', '.join(map(str, activations.layers))}",
+        f"width: {activations.width}",
+        f"tokens: {activations.n_tokens}",
+        f"samples: {activations.n_samples}",
+        f"bytes: {activations.path.stat().st_size}",
+        "header:",
+    ]
+    for name, value in activations.attrs.items():
+        if isinstance(value, dict):
+            lines.append(f"  {name}:")
+            lines += [f"    {inner}: {item}" for inner, item in value.items()]
+        else:
+            lines.append(f"  {name}: {'–' if value is None else value}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,311 @@
+"""‖S‖², ‖W‖² and ⟨S, W⟩ of every cell of an L × L' comparison, whole and without each block.
+
+Two ways to the same numbers. `by_grams` walks over pairs of row tiles, forms each layer's tile of
+the Gram matrix once and takes all L × L' inner products of tiles, since ‖X_iᵀY_j‖² = ⟨K_i, M_j⟩:
+its cost is O(L n² D). `by_products` forms each S_ij = X_iᵀY_j: O(L² n D²). The first is cheaper
+while n is below about L · D (see `cheaper_route`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from hrsa.similarity.cells import Cells
+from hrsa.similarity.distinct_samples import PairSums, Products
+from hrsa.similarity.layer_stack import LayerStack, Piece
+
+# How much more an operation of `by_grams` costs than one of `by_products`: its tiles are smaller.
+# Measured by `make benchmark` (docs/metrics.md).
+GRAM_PENALTY = 1.0
+# Rows of a tile: smaller ones leave the processor idle, larger ones waste half of those on the
+# diagonal.
+TILE_ROWS = 400
+# Rows of a piece at most; blocks that are no larger stay whole, which keeps tiles square.
+PIECE_ROWS = 640
+
+
+@dataclass(eq=False)
+class _BlockTable:
+    """Sums T_bc over pairs of blocks, kept as what leaving out a block needs.
+
+    Rows and columns are kept apart, since ⟨S, W⟩ pairs rows of one block with samples of another.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    diagonal: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_blocks: int, size: int) -> "_BlockTable":
+        """Nothing summed yet."""
+        return cls(*(np.zeros((n_blocks, size)) for _ in range(3)))
+
+    def add(self, first: int, second: int, values: np.ndarray) -> None:
+        """Add a sum over rows of block ``first`` and columns of block ``second``."""
+        self.rows[first] += values
+        self.columns[second] += values
+        if first == second:
+            self.diagonal[first] += values
+
+    def products(self) -> Products:
+        """All pairs, and all without a block."""
+        total = self.rows.sum(axis=0)
+        return Products(total, total - self.rows - self.columns + self.diagonal)
+
+
+def by_grams(
+    x: LayerStack,
+    y: LayerStack,
+    cells: Cells,
+    pieces: list[Piece],
+    *,
+    by_sample: bool,
+    memory: int,
+    put: Any = np.asarray,
+) -> PairSums:
+    """Sum over tiles of Gram matrices.
+
+    Parameters
+    ----------
+    x, y : LayerStack
+        Reference and candidate.
+    cells : Cells
+    pieces : list of Piece
+        Covering all rows; tiles are pairs of them.
+    by_sample : bool
+        Whether samples are more than one row.
+    memory : int
+        Bytes of rows that are held while others pass by; more of them means fewer reads.
+    put : callable
+        Takes an array to the device that multiplies.
+    """
+    tables = [_BlockTable.zeros(x.order.n_blocks, cells.size) for _ in range(3 if by_sample else 1)]
+    bundles = _bundles(pieces)
+    for group in _groups(x, y, bundles, memory):
+        held = [(bundle, _rows(x, y, bundle, put)) for bundle in group]
+        for second in bundles[bundles.index(group[0]) :]:
+            right = _rows(x, y, second, put)
+            for first, left in held:
+                if first[0].rows.start <= second[0].rows.start:
+                    tiles = [a @ b.mT for a, b in zip(left, right, strict=True)]
+                    _add_tiles(tables, cells, x, first, second, tiles, put)
+    found = [table.products() for table in tables]
+    return PairSums(*(found if by_sample else found * 3))
+
+
+def by_products(
+    x: LayerStack,
+    y: LayerStack,
+    cells: Cells,
+    pieces: list[Piece],
+    *,
+    by_sample: bool,
+    memory: int,
+    put: Any = np.asarray,
+) -> PairSums:
+    """Sum by way of the p × q products of every two layers.
+
+    Parameters
+    ----------
+    x, y, cells, pieces, by_sample, put
+        As for `by_grams`; pieces of one block follow one another.
+    memory : int
+        Bytes that products of blocks may take before they are formed a second time instead.
+    """
+    n_blocks = x.order.n_blocks
+    totals, without = np.zeros((3, cells.size)), np.zeros((3, n_blocks, cells.size))
+    for place, left, i, right, js in _rows_of_cells(x, y, cells, memory):
+        columns = slice(place, place + len(js))
+        parts = _BlockProducts(left, i, right, js, pieces, by_sample, put)
+        totals[:, columns], without[:, :, columns] = parts.sums(memory)
+    return PairSums(*(Products(t, w) for t, w in zip(totals, without, strict=True)))
+
+
+def operations(n_rows: int, widths: tuple[int, int], layers: tuple[int, int]) -> dict[str, float]:
+    """Floating-point operations that each way needs, with the values without each block.
+
+    Parameters
+    ----------
+    n_rows : int
+    widths : tuple of int
+        Of the reference and the candidate.
+    layers : tuple of int
+        Layers of each.
+    """
+    (p, q), (n_x, n_y) = widths, layers
+    # Gram matrices are symmetric: half of n² entries, two operations for each product
+    grams = n_rows**2 * (n_x * p + n_y * q + n_x * n_y + n_x + n_y)
+    products = 2 * n_rows * (n_x * n_y * p * q + n_x * p**2 + n_y * q**2)
+    return {"grams": float(grams), "products": float(products)}
+
+
+def cheaper_route(n_rows: int, widths: tuple[int, int], layers: tuple[int, int]) -> str:
+    """Which way costs less, "grams" or "products"; arguments as for `operations`."""
+    count = operations(n_rows, widths, layers)
+    return "grams" if GRAM_PENALTY * count["grams"] <= count["products"] else "products"
+
+
+def _bundles(pieces: list[Piece]) -> list[list[Piece]]:
+    """Gather consecutive pieces to tiles that a matrix product is efficient on."""
+    bundles: list[list[Piece]] = [[]]
+    for piece in pieces:
+        if bundles[-1] and piece.rows.stop - bundles[-1][0].rows.start > TILE_ROWS:
+            bundles.append([])
+        bundles[-1].append(piece)
+    return bundles
+
+
+def _groups(
+    x: LayerStack, y: LayerStack, bundles: list[list[Piece]], memory: int
+) -> Iterator[list[list[Piece]]]:
+    """Gather bundles, in order, whose rows fit in memory together (one at least)."""
+    per_row = sum(stack.n_layers * stack.width * stack.dtype.itemsize for stack in (x, y))
+    group: list[list[Piece]] = []
+    for bundle in bundles:
+        if group and (bundle[-1].rows.stop - group[0][0].rows.start) * per_row > memory:
+            yield group
+            group = []
+        group.append(bundle)
+    yield group
+
+
+def _rows(x: LayerStack, y: LayerStack, bundle: list[Piece], put: Any) -> tuple[Any, Any]:
+    rows = slice(bundle[0].rows.start, bundle[-1].rows.stop)
+    return put(x.rows(rows)), put(y.rows(rows))
+
+
+def _add_tiles(
+    tables: list[_BlockTable],
+    cells: Cells,
+    x: LayerStack,
+    first: list[Piece],
+    second: list[Piece],
+    tiles: list[Any],
+    put: Any,
+) -> None:
+    """Add a large tile piece by piece, once for each pair: the other side is the transpose."""
+    starts = first[0].rows.start, second[0].rows.start
+    for p in first:
+        for q in second:
+            if p.rows.start <= q.rows.start:
+                down = slice(p.rows.start - starts[0], p.rows.stop - starts[0])
+                across = slice(q.rows.start - starts[1], q.rows.stop - starts[1])
+                _add_tile(tables, cells, x, p, q, [tile[:, down, across] for tile in tiles], put)
+
+
+def _add_tile(
+    tables: list[_BlockTable],
+    cells: Cells,
+    x: LayerStack,
+    first: Piece,
+    second: Piece,
+    tiles: list[Any],
+    put: Any,
+) -> None:
+    """Add the tiles of all layers' Gram matrices, and of the transposed place if it is another."""
+    off = first is not second
+    _add_symmetric(tables[0], first, second, cells.inner(*tiles), off=off)
+    if len(tables) == 1:
+        return
+    left, right = (put(_indicator(x, piece)) for piece in (first, second))
+    rows_samples = [tile @ right for tile in tiles]
+    both = [left.T @ tile for tile in rows_samples]
+    _add_symmetric(tables[1], first, second, cells.inner(*both), off=off)
+    tables[2].add(first.block, second.block, cells.inner(*rows_samples))
+    if off:
+        samples_rows = [left.T @ tile for tile in tiles]
+        tables[2].add(second.block, first.block, cells.inner(*samples_rows))
+
+
+def _add_symmetric(
+    table: _BlockTable, first: Piece, second: Piece, values: np.ndarray, *, off: bool
+) -> None:
+    table.add(first.block, second.block, values)
+    if off:
+        table.add(second.block, first.block, values)
+
+
+def _indicator(stack: LayerStack, piece: Piece) -> np.ndarray:
+    """Which sample of a piece each of its rows is of, shape (m, s)."""
+    starts = stack.order.sample_starts[piece.samples] - piece.rows.start
+    sizes = np.diff(starts, append=piece.n_rows)
+    return np.repeat(np.eye(len(sizes), dtype=stack.dtype), sizes, axis=0)
+
+
+def _rows_of_cells(
+    x: LayerStack, y: LayerStack, cells: Cells, memory: int
+) -> Iterator[tuple[int, LayerStack, int, LayerStack, list[int]]]:
+    """Split the flat axis: place, layer of one stack, layers of another that are done with it."""
+    # S, W, S_b and W_b of each layer are held at once
+    most = max(1, memory // (4 * 8 * x.width * y.width))
+    for i in range(cells.n_x):
+        for j in range(0, cells.n_y, most):
+            yield i * cells.n_y + j, x, i, y, list(range(j, min(j + most, cells.n_y)))
+    own = cells.n_x * cells.n_y
+    for i in range(cells.n_x):
+        yield own + i, x, i, x, [i]
+    for j in range(cells.n_y):
+        yield own + cells.n_x + j, y, j, y, [j]
+
+
+@dataclass(frozen=True, eq=False)
+class _BlockProducts:
+    """S_b and W_b of each block, of one layer with several others."""
+
+    x: LayerStack
+    i: int
+    y: LayerStack
+    js: list[int]
+    pieces: list[Piece]
+    by_sample: bool
+    put: Any
+
+    def sums(self, memory: int) -> tuple[np.ndarray, np.ndarray]:
+        """‖S‖², ‖W‖² and ⟨S, W⟩ of each cell, shapes (3, n_js) and (3, B, n_js)."""
+        n_blocks = self.x.order.n_blocks
+        shape = (len(self.js), self.x.width, self.y.width)
+        kept = 2 * 8 * n_blocks * int(np.prod(shape)) <= memory
+        parts = list(self._each()) if kept else None
+        s = np.zeros(shape)
+        w = np.zeros(shape) if self.by_sample else s
+        for _, s_b, w_b in parts or self._each():
+            s += s_b
+            if self.by_sample:
+                w += w_b
+        total = np.array([_dots(s, s), _dots(w, w), _dots(s, w)])
+        without = np.empty((3, n_blocks, len(self.js)))
+        for block, s_b, w_b in parts or self._each():
+            without[0, block] = total[0] - 2 * _dots(s, s_b) + _dots(s_b, s_b)
+            if self.by_sample:
+                without[1, block] = total[1] - 2 * _dots(w, w_b) + _dots(w_b, w_b)
+                crossed = _dots(s, w_b) + _dots(s_b, w)
+                without[2, block] = total[2] - crossed + _dots(s_b, w_b)
+            else:
+                without[1:, block] = without[0, block]
+        return total, without
+
+    def _each(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Block, S_b and W_b (n_js × p × q, float64), one block after another."""
+        for block, pieces in groupby(self.pieces, key=lambda piece: piece.block):
+            s_b, w_b = [], []
+            for piece in pieces:
+                left, right = self.x.rows(piece.rows, [self.i]), self.y.rows(piece.rows, self.js)
+                s_b.append(_float64(self.put(left).mT @ self.put(right)))
+                if self.by_sample:
+                    starts = self.x.order.sample_starts[piece.samples] - piece.rows.start
+                    left, right = (np.add.reduceat(one, starts, axis=1) for one in (left, right))
+                    w_b.append(_float64(self.put(left).mT @ self.put(right)))
+            s = sum(s_b[1:], s_b[0])
+            yield block, s, sum(w_b[1:], w_b[0]) if self.by_sample else s
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner product of each matrix of a (n × p × q) with that of b, shape (n,)."""
+    return np.array([np.vdot(left, right) for left, right in zip(a, b, strict=True)])
+
+
+def _float64(array: Any) -> np.ndarray:
+    return np.asarray(array.cpu() if hasattr(array, "cpu") else array, dtype=np.float64)
