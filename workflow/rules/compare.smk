@@ -103,6 +103,7 @@ rule procrustes:
         datasets=study.datasets_for("procrustes"),
         views=study.metric_settings("procrustes").get("views"),
         statistics=study.statistics,
+        memory_mb=study.config["memory_mb"],
         code=code_version("procrustes.py"),
     message:
         "Rotating one model onto the other: {wildcards.pair}"

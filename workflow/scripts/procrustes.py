@@ -12,6 +12,7 @@ with job(snakemake):
             subject.reference,
             subject.candidate,
             subject.rows,
+            memory=snakemake.params.memory_mb * 2**20,
             **subject.statistics,
         ),
     )

@@ -169,9 +169,12 @@ class Activations:
             raise _corrupt(self.path, "the table of samples does not match its checksum")
         return SampleTable(ids.astype(str), offsets)
 
-    @cached_property
+    @property
     def tokens(self) -> TokenTable:
-        """Token ids, positions and character spans, checked against their checksum."""
+        """Token ids, positions and character spans, checked against their checksum.
+
+        Read anew at each use: kept, they would grow with the rows of whatever streams over them.
+        """
         with _named_damage(self.path):
             columns = [self._file["tokens"][name][:].astype(np.int32) for name in TOKEN_COLUMNS]
             wanted = plain(self._file["tokens"].attrs["sha256"])

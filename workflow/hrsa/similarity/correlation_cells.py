@@ -12,8 +12,6 @@ from hrsa.similarity.layer_stack import LayerStack, Piece, pieces_of
 
 # A variance that is this small a part of the whole is rounding of a constant.
 _NO_VARIANCE = 1e-12
-# Rows of all layers that are turned over, for products by dimension, take this much memory.
-_PIECE_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ def correlate_cells(x: LayerStack, y: LayerStack, *, memory: int) -> Correlation
     x, y : LayerStack
         Of equal width, in one order.
     memory : int
-        Bytes that sums of products may take; less of it means more reads.
+        Bytes that sums of products, and rows, may take each; less of it means more reads.
     """
     n_blocks, width = x.order.n_blocks, x.width
     shape = (x.n_layers, y.n_layers)
@@ -49,7 +47,8 @@ def correlate_cells(x: LayerStack, y: LayerStack, *, memory: int) -> Correlation
     # the sums, what is left without each block, and its correlation
     per_column = 8 * 4 * n_blocks * x.n_layers * y.n_layers
     step = max(1, min(width, memory // per_column))
-    rows = max(16, _PIECE_BYTES // (8 * width * (x.n_layers + y.n_layers)))
+    # rows of all layers, and the same turned over for products by dimension
+    rows = max(16, memory // (2 * 8 * width * (x.n_layers + y.n_layers)))
     pieces = pieces_of(x.order.by_row(), rows)
     for start in range(0, width, step):
         columns = slice(start, min(start + step, width))

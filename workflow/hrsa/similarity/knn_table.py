@@ -32,8 +32,8 @@ def ties_note(shared: SharedNeighbours) -> str:
     """Say how many tokens have ties, and what that does to the chance level."""
     if not shared.share_tied:
         return ""
-    share = f"{shared.share_tied:.1%} of tokens have ties at the k-th place"
-    return f"{share}: chance over permutations of rows"
+    share = "under 0.1%" if shared.share_tied < 0.001 else f"{shared.share_tied:.1%}"
+    return f"{share} of tokens have ties at the k-th place: chance over permutations of rows"
 
 
 class OverlapTable:

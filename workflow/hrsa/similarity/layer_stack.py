@@ -19,7 +19,7 @@ from hrsa.statistics.blocks import BlockOrder
 # Bytes that one metric may hold at once, unless it is told otherwise.
 MEMORY = 2 * 2**30
 # Rows that a first read, which only sums, takes at once.
-_READ_ROWS = 4096
+_READ_ROWS = 512
 # Rows this close in the file are read in one go, those between them thrown away.
 _GAP = 8
 

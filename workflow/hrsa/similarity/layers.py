@@ -10,7 +10,7 @@ import pandas as pd
 from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
 from hrsa.errors import UserError
-from hrsa.similarity.arrays import check_layer
+from hrsa.similarity.layer_stack import file_reader
 from hrsa.similarity.results import METRIC_COLUMNS, LayerComparison
 from hrsa.statistics.resampling import Interval, jackknife_interval
 
@@ -93,8 +93,7 @@ def read_layer(activations: Activations, layer: int, rows: np.ndarray) -> np.nda
     UserError
         A value is not finite: names model, layer and row.
     """
-    values = np.asarray(activations.layer(layer)[rows], dtype=np.float64)
-    return check_layer(values, activations, layer, rows)
+    return file_reader(activations, layer, rows)(np.arange(len(rows))).astype(np.float64)
 
 
 class MetricTable:

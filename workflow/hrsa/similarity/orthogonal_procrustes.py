@@ -9,14 +9,16 @@ import numpy.typing as npt
 from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
 from hrsa.errors import UserError
-from hrsa.similarity.arrays import check_pair, check_varies, is_constant
+from hrsa.similarity.arrays import check_pair, check_varies
+from hrsa.similarity.centred_rows import row_pair
+from hrsa.similarity.layer_stack import MEMORY, array_reader, file_reader
 from hrsa.similarity.layers import (
+    NULL_ROWS,
     MatchedLayers,
     MetricTable,
     check_rows,
     join_notes,
     matched_layers,
-    read_layer,
 )
 from hrsa.similarity.procrustes_comparison import (
     NO_COS_INTERVAL,
@@ -24,7 +26,7 @@ from hrsa.similarity.procrustes_comparison import (
     Comparison,
     Permutations,
     Sampling,
-    compare_matrices,
+    compare_rows,
 )
 from hrsa.similarity.procrustes_null import PermutedFits
 from hrsa.similarity.results import LayerComparison, ProcrustesResult
@@ -100,7 +102,14 @@ def procrustes(
     deleted = deletion_draws(order.n_samples, n_draws=n_draws, seed=seed)
     permutations = Permutations(n_permutations, most_refits, seed)
     sampling = Sampling(codes, order, deleted)
-    return compare_matrices(reference, candidate, sampling, permutations).result
+    pair = row_pair(
+        array_reader(reference),
+        array_reader(candidate),
+        len(reference),
+        (reference.shape[1], candidate.shape[1]),
+        memory=MEMORY,
+    )
+    return compare_rows(pair, sampling, permutations).result
 
 
 def procrustes_layers(
@@ -115,6 +124,7 @@ def procrustes_layers(
     n_draws: int = N_DRAWS,
     refit_layers: Sequence[int] | None = None,
     keep_rotations: bool = False,
+    memory: int = MEMORY,
 ) -> LayerComparison:
     """Procrustes of matched layers.
 
@@ -127,11 +137,13 @@ def procrustes_layers(
     n_blocks, seed : int
         Blocks of samples for the folds and the intervals; the seed also of draws and permutations.
     n_permutations, most_refits, n_draws : int
-        See `procrustes`.
+        See `procrustes`. Permutations are of at most 2000 rows, in whole samples.
     refit_layers : sequence of int, or None
         Layers of the reference at which draws and permutations are refitted; None: the final one.
     keep_rotations : bool
         Keep O* of all matched layers, not of the final one alone.
+    memory : int
+        Bytes that rows may take; two layers of more than a quarter of it are read piece by piece.
 
     Returns
     -------
@@ -157,20 +169,25 @@ def procrustes_layers(
     order = block_order(codes, len(codes), n_blocks=n_blocks, seed=seed)
     deleted = deletion_draws(order.n_samples, n_draws=n_draws, seed=seed)
     sampling = Sampling(codes, order, deleted)
-    permutations = Permutations(n_permutations, most_refits, seed)
+    permutations = Permutations(n_permutations, most_refits, seed, most_rows=NULL_ROWS)
     matched = matched_layers(reference, candidate)
     refitted = _refit_layers(reference, matched, refit_layers)
     table = MetricTable.of_rows("procrustes", matched, rows)
     widths = reference.width, candidate.width
     arrays = _empty_arrays(matched, widths, order.n_blocks, len(deleted), keep_rotations)
     for place, (i, j) in enumerate(matched.pairs):
-        x = read_layer(reference, i, rows.reference)
-        y = read_layer(candidate, j, rows.candidate)
-        if is_constant(x) or is_constant(y):
+        pair = row_pair(
+            file_reader(reference, i, rows.reference),
+            file_reader(candidate, j, rows.candidate),
+            order.n_rows,
+            widths,
+            memory=memory,
+        )
+        if not (pair.x.varies and pair.y.varies):
             _add_undefined(table, (i, j))
             continue
         refits = permutations if i in refitted else None
-        comparison = compare_matrices(x, y, sampling, refits)
+        comparison = compare_rows(pair, sampling, refits)
         _add_layer(table, (i, j), comparison)
         _keep(arrays, place, comparison.result)
         if place == len(matched.pairs) - 1:

@@ -290,16 +290,15 @@ class _BlockProducts:
     def _each(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Block, S_b and W_b (n_js × p × q, float64), one block after another."""
         for block, pieces in groupby(self.pieces, key=lambda piece: piece.block):
-            s_b, w_b = [], []
+            s_b, w_b = np.zeros((2, len(self.js), self.x.width, self.y.width))
             for piece in pieces:
                 left, right = self.x.rows(piece.rows, [self.i]), self.y.rows(piece.rows, self.js)
-                s_b.append(_float64(self.put(left).mT @ self.put(right)))
+                s_b += _float64(self.put(left).mT @ self.put(right))
                 if self.by_sample:
                     starts = self.x.order.sample_starts[piece.samples] - piece.rows.start
                     left, right = (np.add.reduceat(one, starts, axis=1) for one in (left, right))
-                    w_b.append(_float64(self.put(left).mT @ self.put(right)))
-            s = sum(s_b[1:], s_b[0])
-            yield block, s, sum(w_b[1:], w_b[0]) if self.by_sample else s
+                    w_b += _float64(self.put(left).mT @ self.put(right))
+            yield block, s_b, w_b if self.by_sample else s_b
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Everything that orthogonal Procrustes says of one pair of matrices, from one cross-product."""
+"""Everything that orthogonal Procrustes says of one pair of layers, from one cross-product."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from hrsa.similarity.centred_rows import RowPair
 from hrsa.similarity.layers import join_notes
 from hrsa.similarity.procrustes_heldout import HeldOut, held_out_cosine
 from hrsa.similarity.procrustes_null import PermutedFits, permuted_fits
@@ -45,16 +46,28 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Permutations:
-    """How many permutations are asked for, the cap on their refits (None: by width), the seed."""
+    """How the candidate's samples are permuted.
+
+    Attributes
+    ----------
+    asked : int
+        Permutations that are asked for.
+    most : int or None
+        Cap on their refits; None: by width.
+    seed : int
+    most_rows : int or None
+        Cap on the rows that are permuted; None: no cap.
+    """
 
     asked: int
     most: int | None
     seed: int
+    most_rows: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The result of two matrices, with what a table says row by row.
+    """The result of two layers, with what a table says row by row.
 
     Attributes
     ----------
@@ -75,29 +88,29 @@ class Comparison:
     p_note: str
 
 
-def compare_matrices(
-    X: np.ndarray, Y: np.ndarray, sampling: Sampling, permutations: Permutations | None
+def compare_rows(
+    pair: RowPair, sampling: Sampling, permutations: Permutations | None
 ) -> Comparison:
-    """Compare two matrices (n_rows × p, n_rows × q) that vary.
+    """Compare two layers that vary.
 
     Without permutations H_inv is not refitted either: there is no interval and no p.
     """
-    x, y = X - X.mean(axis=0), Y - Y.mean(axis=0)
-    cross = x.T @ y
+    cross, *squares = pair.sums()
     rotation = fit_rotation(cross)
-    heldout = held_out_cosine(cross, x, y, sampling.order)
-    entropies = _entropies(rotation, cross, x, y, sampling, refit=permutations is not None)
+    heldout = held_out_cosine(cross, pair, sampling.order)
+    entropies = _entropies(rotation, cross, pair, sampling, refit=permutations is not None)
     permuted = None
     if permutations is not None:
         permuted = permuted_fits(
-            x,
-            y,
+            pair.x,
+            pair.y,
             sampling.codes,
             n_permutations=permutations.asked,
             most_refits=permutations.most,
+            most_rows=permutations.most_rows,
             seed=permutations.seed,
         )
-    chance, chance_note = _cos_chance(permuted, len(x))
+    chance, chance_note = _cos_chance(permuted, pair.n_rows)
     p_note = f"p: {NOT_REFITTED}" if permuted is None else permuted.p_note
     notes = [f"{name} {entropy.note}" for name, entropy in entropies.items()]
     if permuted is not None:
@@ -106,7 +119,7 @@ def compare_matrices(
     return Comparison(
         result=_result(
             rotation,
-            squares=(float(np.vdot(x, x)), float(np.vdot(y, y))),
+            squares=(squares[0], squares[1]),
             chance=chance,
             heldout=heldout,
             entropies=entropies,
@@ -124,8 +137,7 @@ def compare_matrices(
 def _entropies(
     rotation: Rotation,
     cross: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
+    pair: RowPair,
     sampling: Sampling,
     *,
     refit: bool,
@@ -135,11 +147,11 @@ def _entropies(
     if not refit:
         whole = without_interval(whole, NOT_REFITTED)
     elif whole.value is not None:
-        draws = entropy_draws(cross, x, y, sampling.codes, sampling.deleted)
+        draws = entropy_draws(cross, pair, sampling.codes, sampling.deleted)
         whole = with_interval(whole, draws, sampling.deleted)
     found = {"h_inv": whole}
     for statistic, divisor in SUBSETS.items():
-        subset = subset_entropy(x, y, sampling.codes, divisor)
+        subset = subset_entropy(pair, sampling.codes, divisor)
         found[statistic] = without_interval(subset, "read that of h_inv, at n")
     return found
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrsa.similarity.rotation import cross_without, fit_rotation
+from hrsa.similarity.centred_rows import RowPair
+from hrsa.similarity.rotation import fit_rotation
 from hrsa.statistics.blocks import BlockOrder
 from hrsa.statistics.resampling import Interval, jackknife_interval
 
@@ -35,7 +36,7 @@ class HeldOut:
 
 
 def held_out_cosine(
-    cross: np.ndarray, x: np.ndarray, y: np.ndarray, order: BlockOrder, *, n_folds: int = N_FOLDS
+    cross: np.ndarray, pair: RowPair, order: BlockOrder, *, n_folds: int = N_FOLDS
 ) -> HeldOut:
     """Cross-fit over folds of whole blocks, numerator and denominators pooled over folds.
 
@@ -43,8 +44,8 @@ def held_out_cosine(
     ----------
     cross : numpy.ndarray, shape (p, q)
         S of all rows.
-    x, y : numpy.ndarray, shapes (n_rows, p) and (n_rows, q)
-        Centred by the mean of all rows; each fold is centred by the means of its fit.
+    pair : RowPair
+        The rows; each fold is centred by the means of its fit.
     order : BlockOrder
         Blocks of samples.
     n_folds : int
@@ -56,11 +57,15 @@ def held_out_cosine(
         return HeldOut(None, None, Interval(), note)
     blocks = np.empty(order.n_rows, dtype=np.int64)
     blocks[order.order] = np.repeat(np.arange(order.n_blocks), order.block_sizes)
-    scores = np.empty((3, order.n_rows))
+    sums = np.zeros((3, order.n_blocks))
     for fold in range(n_folds):
         held = np.flatnonzero(blocks % n_folds == fold)
-        scores[:, held] = _score_rows(cross, x[held], y[held], order.n_rows - len(held))
-    sums = np.array([np.bincount(blocks, weights=row, minlength=order.n_blocks) for row in scores])
+        fit = pair.without(cross, held)
+        rotation = fit_rotation(fit.cross).matrix
+        for rows, x, y in pair.pieces(held):
+            scores = _score_rows(rotation, x + fit.shift_x, y + fit.shift_y)
+            for total, score in zip(sums, scores, strict=True):
+                total += np.bincount(blocks[rows], weights=score, minlength=order.n_blocks)
     whole = sums.sum(axis=1, keepdims=True)
     value = float(_cosine(whole)[0])
     if np.isnan(value):
@@ -70,11 +75,8 @@ def held_out_cosine(
     return HeldOut(value, replicates, jackknife_interval(value, replicates), MAPS_FIXED)
 
 
-def _score_rows(cross: np.ndarray, x: np.ndarray, y: np.ndarray, n_fit: int) -> np.ndarray:
-    """⟨xO, y⟩, ‖x‖² and ‖y‖² of each held-out row (3 × n_held), O fitted on the other rows."""
-    rotation = fit_rotation(cross_without(cross, x, y, n_fit)).matrix
-    # The rows of the fit sum to minus those held out.
-    x, y = x + x.sum(axis=0) / n_fit, y + y.sum(axis=0) / n_fit
+def _score_rows(rotation: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """⟨xO, y⟩, ‖x‖² and ‖y‖² of each held-out row (3 × n_rows), centred by the fit's means."""
     products = np.einsum("ij,ij->i", x @ rotation, y)
     return np.array([products, np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)])
 

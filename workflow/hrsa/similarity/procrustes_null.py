@@ -6,6 +6,7 @@ their number is capped where the representations are wide.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,17 @@ from hrsa.statistics.permutation import (
 # A refit at width 896 takes half a second, at 128 some milliseconds.
 MODERATE_WIDTH = 256
 FEW_REFITS = 20
+
+
+class Rows(Protocol):
+    """A matrix (n_rows × width), or what reads like one when indexed by an array of rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_rows, width)."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """Give some rows, as a new array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +84,21 @@ def refits_allowed(width: int, most_refits: int | None = None) -> int:
 
 
 def permuted_fits(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Rows,
+    y: Rows,
     codes: np.ndarray,
     *,
     n_permutations: int = N_PERMUTATIONS,
     most_refits: int | None = None,
+    most_rows: int | None = None,
     seed: int = 0,
 ) -> PermutedFits:
     """Refit the rotation with whole samples of the candidate permuted.
 
     Parameters
     ----------
-    x, y : numpy.ndarray, shapes (n_rows, p) and (n_rows, q)
-        Reference and candidate.
+    x, y : numpy.ndarray or CentredRows, shapes (n_rows, p) and (n_rows, q)
+        Reference and candidate, of which the rows that are permuted alone are read.
     codes : numpy.ndarray of int64, shape (n_rows,)
         Sample of each row, numbered from 0.
     n_permutations : int
@@ -93,10 +106,12 @@ def permuted_fits(
     most_refits : int or None
         Cap on refits, see `refits_allowed`. With a cap below ``n_permutations`` the chance levels
         are of that many refits, and there is no p.
+    most_rows : int or None
+        Cap on the rows that are permuted, in whole samples; None: no cap.
     seed : int
         Of the rows that are kept and of the permutations.
     """
-    rows = equal_rows(codes, seed=seed)
+    rows = equal_rows(codes, seed=seed, most_rows=most_rows)
     n_samples, each = rows.rows.shape
     n_refits = min(n_permutations, refits_allowed(max(x.shape[1], y.shape[1]), most_refits))
     kept = rows.rows.ravel()

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import digamma, xlogy
 
-from hrsa.similarity.rotation import Rotation, cross_without, fit_rotation
+from hrsa.similarity.centred_rows import RowPair
+from hrsa.similarity.rotation import Rotation, fit_rotation
 from hrsa.statistics.blocks import subset_of_samples
 from hrsa.statistics.deletion import deletion_interval
 from hrsa.statistics.resampling import Interval
@@ -105,27 +106,24 @@ def entropy_of(rotation: Rotation, codes: np.ndarray) -> RowEntropy:
     return RowEntropy(len(codes), len(np.unique(codes)), note, rows)
 
 
-def subset_entropy(x: np.ndarray, y: np.ndarray, codes: np.ndarray, divisor: int) -> RowEntropy:
+def subset_entropy(pair: RowPair, codes: np.ndarray, divisor: int) -> RowEntropy:
     """H_inv of the rotation fitted on whole samples that hold one ``divisor``-th of the rows.
 
     Parameters
     ----------
-    x, y : numpy.ndarray, shapes (n_rows, p) and (n_rows, q)
-        Centred or not: the subset is centred by its own mean.
+    pair : RowPair
+        The rows; the subset is centred by its own mean.
     codes : numpy.ndarray of int64, shape (n_rows,)
         Sample of each row, numbered from 0.
     divisor : int
         Part of the rows that is wanted.
     """
     chosen = subset_of_samples(codes, len(codes) // divisor)
-    x_part, y_part = x[chosen], y[chosen]
-    x_part -= x_part.mean(axis=0)
-    y_part -= y_part.mean(axis=0)
-    return entropy_of(fit_rotation(x_part.T @ y_part), codes[chosen])
+    return entropy_of(fit_rotation(pair.cross_of(np.flatnonzero(chosen))), codes[chosen])
 
 
 def entropy_draws(
-    cross: np.ndarray, x: np.ndarray, y: np.ndarray, codes: np.ndarray, deleted: np.ndarray
+    cross: np.ndarray, pair: RowPair, codes: np.ndarray, deleted: np.ndarray
 ) -> np.ndarray:
     """H_inv refitted without the deleted samples of each draw.
 
@@ -133,8 +131,8 @@ def entropy_draws(
     ----------
     cross : numpy.ndarray, shape (p, q)
         S of all rows.
-    x, y : numpy.ndarray, shapes (n_rows, p) and (n_rows, q)
-        Centred by the mean of all rows.
+    pair : RowPair
+        The rows, of which those of deleted samples alone are read.
     codes : numpy.ndarray of int64, shape (n_rows,)
         Sample of each row, numbered from 0.
     deleted : numpy.ndarray of bool, shape (n_draws, n_samples)
@@ -148,8 +146,7 @@ def entropy_draws(
     found = np.full(len(deleted), np.nan)
     magnitude = float(np.linalg.norm(cross))
     for draw, gone in enumerate(deleted):
-        out = np.flatnonzero(gone[codes])
-        rest = cross_without(cross, x[out], y[out], len(codes) - len(out))
+        rest = pair.without(cross, np.flatnonzero(gone[codes])).cross
         found[draw] = inverse_entropy(fit_rotation(rest, magnitude=magnitude))
     return found
 

@@ -1,0 +1,19 @@
+import pytest
+from peak_memory import METRICS, SHORT, STATUS, growth
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not STATUS.exists(), reason="reads the peak of a process from /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def peaks(tmp_path_factory):
+    """Peak of each metric in kilobytes, at 3 000 and at 60 000 rows."""
+    return growth(tmp_path_factory.mktemp("activations"), SHORT)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_twenty_times_the_rows_take_the_same_memory(metric, peaks):
+    small, large = peaks[metric]
+    assert large < 1.1 * small
