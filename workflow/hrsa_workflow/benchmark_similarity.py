@@ -42,39 +42,45 @@ def gemm_rate(size: int = 3072, repeats: int = 3) -> float:
     return 2 * size**3 / best
 
 
-def drifting_layers(n: int, seed: int) -> np.ndarray:
-    """Layers (LAYERS × n × WIDTH, float32) that drift, as a residual stream does."""
+def drifting_layers(n: int, seed: int, *, depth: int = LAYERS, width: int = WIDTH) -> np.ndarray:
+    """Layers (depth × n × width, float32) that drift, as a residual stream does."""
     rng = np.random.default_rng(seed)
-    layers = np.empty((LAYERS, n, WIDTH), dtype=np.float32)
-    layers[0] = rng.standard_normal((n, WIDTH), dtype=np.float32)
-    for layer in range(1, LAYERS):
-        step = rng.standard_normal((n, WIDTH), dtype=np.float32)
+    layers = np.empty((depth, n, width), dtype=np.float32)
+    layers[0] = rng.standard_normal((n, width), dtype=np.float32)
+    for layer in range(1, depth):
+        step = rng.standard_normal((n, width), dtype=np.float32)
         layers[layer] = 0.9 * layers[layer - 1] + 0.44 * step
     return layers
+
+
+def stacks_of(*models: np.ndarray) -> list[LayerStack]:
+    """Stacks that are kept in memory, of models (depth × n × width)."""
+    n = models[0].shape[1]
+    order = block_order(np.arange(n) // SAMPLE, n)
+    return [
+        LayerStack([array_reader(one) for one in layers], order, dtype=np.float32, memory=2**34)
+        for layers in models
+    ]
 
 
 def layer_matrix(n: int, rate: float) -> list[Row]:
     """Time L × L CKA with replicates, and the loop over d × d products without any."""
     x, y = drifting_layers(n, 0), drifting_layers(n, 1)
-    order = block_order(np.arange(n) // SAMPLE, n)
-    stacks = [
-        LayerStack([array_reader(one) for one in layers], order, dtype=np.float32, memory=2**34)
-        for layers in (x, y)
-    ]
-    counts = operations(n, (WIDTH, WIDTH), (LAYERS, LAYERS))
-    # The other route takes minutes at a size where it is not taken.
-    routes: list[Route] = ["grams", "products"] if n == min(ROWS) else ["grams"]
+    stacks = stacks_of(x, y)
+    ours = _seconds(partial(cka_cells, *stacks, route="grams", device="cpu"))
+    loop = _seconds(partial(product_loop, x, y))
     timed = [
         (
-            f"L × L CKA with replicates, n = {n}, route {route}",
-            _seconds(partial(cka_cells, *stacks, route=route, device="cpu")),
-            counts[route],
-        )
-        for route in routes
+            f"L × L CKA, three estimators with replicates, n = {n}",
+            ours,
+            operations(n, (WIDTH, WIDTH), (LAYERS, LAYERS))["grams"],
+        ),
+        (
+            f"loop over d × d products, biased, no replicates, n = {n}",
+            loop,
+            2.0 * n * WIDTH**2 * (LAYERS**2 + 2 * LAYERS),
+        ),
     ]
-    loop = _seconds(partial(product_loop, x, y))
-    count = 2.0 * n * WIDTH**2 * (LAYERS**2 + 2 * LAYERS)
-    timed.append((f"loop over d × d products, no replicates, n = {n}", loop, count))
     return [
         {
             "what": what,
@@ -85,6 +91,22 @@ def layer_matrix(n: int, rate: float) -> list[Row]:
         }
         for what, seconds, count in timed
     ]
+
+
+def crossover(_: float) -> list[Row]:
+    """Time both routes of L × L CKA at a small width, from few rows to many."""
+    rows: list[Row] = []
+    for n in (1000, 2000, 4000, 8000):
+        stacks = stacks_of(*(drifting_layers(n, s, depth=7, width=128) for s in (0, 1)))
+        routes: tuple[Route, ...] = ("grams", "products")
+        rows += [
+            {
+                "what": f"L × L CKA with replicates, L = 7, D = 128, n = {n}, route {route}",
+                "seconds": _seconds(partial(cka_cells, *stacks, route=route, device="cpu")),
+            }
+            for route in routes
+        ]
+    return rows
 
 
 def product_loop(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -171,6 +193,7 @@ def neighbours(n: int, k: int, _: float) -> list[Row]:
 
 PARTS: dict[str, Callable[[float], list[Row]]] = {
     **{f"matrix-{n}": partial(layer_matrix, n) for n in ROWS},
+    "crossover": crossover,
     "pair": partial(one_pair, 12000),
     "neighbours": partial(neighbours, 8000, 132),
 }

@@ -157,5 +157,5 @@ def test_pieces_are_whole_samples_of_one_block_and_cover_all_rows(models):
 
 
 def test_the_route_follows_the_number_of_rows():
-    assert cheaper_route(1000, (896, 896), (25, 25)) == "grams"
-    assert cheaper_route(200_000, (896, 896), (25, 25)) == "products"
+    assert cheaper_route(1000, (896, 896), (25, 25), n_blocks=25) == "grams"
+    assert cheaper_route(200_000, (896, 896), (25, 25), n_blocks=25) == "products"

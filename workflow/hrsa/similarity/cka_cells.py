@@ -114,7 +114,10 @@ def _pair_sums(
     device: str,
     memory: int,
 ) -> PairSums:
-    cheaper = cheaper_route(x.order.n_rows, (x.width, y.width), (x.n_layers, y.n_layers))
+    order = x.order
+    cheaper = cheaper_route(
+        order.n_rows, (x.width, y.width), (x.n_layers, y.n_layers), n_blocks=order.n_blocks
+    )
     put = mover(device)
     sum_up = by_grams if (cheaper if route == "auto" else route) == "grams" else by_products
     return sum_up(x, y, cells, pieces, by_sample=by_sample, memory=memory // 4, put=put)

@@ -133,7 +133,7 @@ def cell_sums(
     grouped = RowSums.zeros(cells, n_blocks) if by_sample else song
     sums = CellSums(song, grouped, np.zeros((n_blocks, cells.size)))
     for piece in pieces:
-        left, right = (stack.rows(piece.rows).astype(np.float64) for stack in (x, y))
+        left, right = x.rows(piece.rows), y.rows(piece.rows)
         projected = _projected(x, left), _projected(y, right)
         sums.full_rows += _outside(cells, *projected, piece.block)
         a, b = _by_row(projected[0], left), _by_row(projected[1], right)
@@ -225,7 +225,7 @@ def _combine(
 def _projected(stack: LayerStack, rows: np.ndarray) -> np.ndarray:
     """x_i · U for each block left out, shape (n_layers, m, B)."""
     # U, the column sums without a block, is minus that block's sums: all sums together are 0.
-    return rows @ -stack.block_sums.transpose(0, 2, 1)
+    return rows @ -stack.block_sums.transpose(0, 2, 1).astype(rows.dtype)
 
 
 def _by_row(projected: np.ndarray, rows: np.ndarray) -> _Features:

@@ -17,12 +17,11 @@ from hrsa.similarity.cells import Cells
 from hrsa.similarity.distinct_samples import PairSums, Products
 from hrsa.similarity.layer_stack import LayerStack, Piece
 
-# How much more an operation of `by_grams` costs than one of `by_products`: its tiles are smaller.
-# Measured by `make benchmark` (docs/metrics.md).
-GRAM_PENALTY = 1.0
-# Rows of a tile: smaller ones leave the processor idle, larger ones waste half of those on the
-# diagonal.
-TILE_ROWS = 400
+# What the sums over p × q matrices of one block cost `by_products` beside the product itself, in
+# rows of that product (measured: about as much as 200 rows).
+ROWS_OF_SUMS = 200
+# Rows of a tile on its long side: with fewer the processor is idle.
+TILE_ROWS = 1024
 # Rows of a piece at most; blocks that are no larger stay whole, which keeps tiles square.
 PIECE_ROWS = 640
 
@@ -83,15 +82,17 @@ def by_grams(
         Takes an array to the device that multiplies.
     """
     tables = [_BlockTable.zeros(x.order.n_blocks, cells.size) for _ in range(3 if by_sample else 1)]
-    bundles = _bundles(pieces)
-    for group in _groups(x, y, bundles, memory):
-        held = [(bundle, _rows(x, y, bundle, put)) for bundle in group]
-        for second in bundles[bundles.index(group[0]) :]:
-            right = _rows(x, y, second, put)
+    for group in _groups(x, y, pieces, memory):
+        held = [(bundle, _rows(x, y, _span(bundle), put)) for bundle in group]
+        for second in pieces[pieces.index(group[0][0]) :]:
+            right = _rows(x, y, second.rows, put)
             for first, left in held:
-                if first[0].rows.start <= second[0].rows.start:
-                    tiles = [a @ b.mT for a, b in zip(left, right, strict=True)]
-                    _add_tiles(tables, cells, x, first, second, tiles, put)
+                # of a symmetric matrix the upper half is enough: no rows below the piece's own
+                kept = [piece for piece in first if piece.rows.start <= second.rows.start]
+                if kept:
+                    n_kept = kept[-1].rows.stop - kept[0].rows.start
+                    tiles = [a[:, :n_kept] @ b.mT for a, b in zip(left, right, strict=True)]
+                    _add_tiles(tables, cells, x, kept, second, tiles, put)
     found = [table.products() for table in tables]
     return PairSums(*(found if by_sample else found * 3))
 
@@ -142,38 +143,45 @@ def operations(n_rows: int, widths: tuple[int, int], layers: tuple[int, int]) ->
     return {"grams": float(grams), "products": float(products)}
 
 
-def cheaper_route(n_rows: int, widths: tuple[int, int], layers: tuple[int, int]) -> str:
+def cheaper_route(
+    n_rows: int, widths: tuple[int, int], layers: tuple[int, int], *, n_blocks: int
+) -> str:
     """Which way costs less, "grams" or "products"; arguments as for `operations`."""
-    count = operations(n_rows, widths, layers)
-    return "grams" if GRAM_PENALTY * count["grams"] <= count["products"] else "products"
+    grams = operations(n_rows, widths, layers)["grams"]
+    products = operations(n_rows + ROWS_OF_SUMS * n_blocks, widths, layers)["products"]
+    return "grams" if grams <= products else "products"
 
 
-def _bundles(pieces: list[Piece]) -> list[list[Piece]]:
+def _bundles(pieces: list[Piece], most_rows: int) -> list[list[Piece]]:
     """Gather consecutive pieces to tiles that a matrix product is efficient on."""
     bundles: list[list[Piece]] = [[]]
     for piece in pieces:
-        if bundles[-1] and piece.rows.stop - bundles[-1][0].rows.start > TILE_ROWS:
+        if bundles[-1] and piece.rows.stop - bundles[-1][0].rows.start > most_rows:
             bundles.append([])
         bundles[-1].append(piece)
     return bundles
 
 
 def _groups(
-    x: LayerStack, y: LayerStack, bundles: list[list[Piece]], memory: int
+    x: LayerStack, y: LayerStack, pieces: list[Piece], memory: int
 ) -> Iterator[list[list[Piece]]]:
-    """Gather bundles, in order, whose rows fit in memory together (one at least)."""
+    """Gather pieces to bundles, and those that fit in memory together (one piece at least)."""
     per_row = sum(stack.n_layers * stack.width * stack.dtype.itemsize for stack in (x, y))
+    most_rows = memory // per_row
     group: list[list[Piece]] = []
-    for bundle in bundles:
-        if group and (bundle[-1].rows.stop - group[0][0].rows.start) * per_row > memory:
+    for bundle in _bundles(pieces, min(TILE_ROWS, most_rows)):
+        if group and bundle[-1].rows.stop - group[0][0].rows.start > most_rows:
             yield group
             group = []
         group.append(bundle)
     yield group
 
 
-def _rows(x: LayerStack, y: LayerStack, bundle: list[Piece], put: Any) -> tuple[Any, Any]:
-    rows = slice(bundle[0].rows.start, bundle[-1].rows.stop)
+def _span(bundle: list[Piece]) -> slice:
+    return slice(bundle[0].rows.start, bundle[-1].rows.stop)
+
+
+def _rows(x: LayerStack, y: LayerStack, rows: slice, put: Any) -> tuple[Any, Any]:
     return put(x.rows(rows)), put(y.rows(rows))
 
 
@@ -181,19 +189,16 @@ def _add_tiles(
     tables: list[_BlockTable],
     cells: Cells,
     x: LayerStack,
-    first: list[Piece],
-    second: list[Piece],
+    bundle: list[Piece],
+    second: Piece,
     tiles: list[Any],
     put: Any,
 ) -> None:
-    """Add a large tile piece by piece, once for each pair: the other side is the transpose."""
-    starts = first[0].rows.start, second[0].rows.start
-    for p in first:
-        for q in second:
-            if p.rows.start <= q.rows.start:
-                down = slice(p.rows.start - starts[0], p.rows.stop - starts[0])
-                across = slice(q.rows.start - starts[1], q.rows.stop - starts[1])
-                _add_tile(tables, cells, x, p, q, [tile[:, down, across] for tile in tiles], put)
+    """Add a tile of several pieces by one, piece by piece: each is contiguous in memory."""
+    start = bundle[0].rows.start
+    for first in bundle:
+        rows = slice(first.rows.start - start, first.rows.stop - start)
+        _add_tile(tables, cells, x, first, second, [tile[:, rows] for tile in tiles], put)
 
 
 def _add_tile(
