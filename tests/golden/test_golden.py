@@ -54,4 +54,4 @@ VALUES = {
 def test_metric_gives_the_golden_value(name, key):
     case = CASES[name]
     found = VALUES[key](*build(case), case["k"])
-    assert found == pytest.approx(case["values"][key]["value"], abs=1e-6)
+    assert found == pytest.approx(case["values"][key]["value"], abs=1e-9)
