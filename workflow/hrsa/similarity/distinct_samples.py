@@ -19,6 +19,7 @@ import numpy as np
 
 from hrsa.similarity.cells import Cells
 from hrsa.similarity.layer_stack import LayerStack, Piece
+from hrsa.similarity.workers import workers
 from hrsa.statistics.blocks import BlockOrder
 
 # T₂ runs over quadruples of distinct samples.
@@ -72,6 +73,29 @@ class RowSums:
         f, c, gh, rest_rows, rest_samples = np.zeros((5, n_blocks, cells.size))
         norms_x, norms_y = (np.zeros((n, n_blocks)) for n in (cells.n_x, cells.n_y))
         return cls(f, c, gh, norms_x, norms_y, rest_rows, rest_samples)
+
+    def add(self, block: int, piece: "_PieceSums") -> None:
+        """Add the sums of a piece of a block."""
+        self.f[block] += piece.f
+        self.c[block] += piece.c
+        self.gh[block] += piece.gh
+        self.norms_x[:, block] += piece.norms_x
+        self.norms_y[:, block] += piece.norms_y
+        self.rest_rows += piece.rest_rows
+        self.rest_samples += piece.rest_samples
+
+
+@dataclass(frozen=True, eq=False)
+class _PieceSums:
+    """What one piece adds to `RowSums`: (size,), but norms (n_x,), (n_y,) and rest (B, size)."""
+
+    f: np.ndarray
+    c: np.ndarray
+    gh: np.ndarray
+    norms_x: np.ndarray
+    norms_y: np.ndarray
+    rest_rows: np.ndarray
+    rest_samples: np.ndarray
 
 
 @dataclass(eq=False)
@@ -132,20 +156,35 @@ def cell_sums(
     song = RowSums.zeros(cells, n_blocks)
     grouped = RowSums.zeros(cells, n_blocks) if by_sample else song
     sums = CellSums(song, grouped, np.zeros((n_blocks, cells.size)))
-    for piece in pieces:
+
+    def sums_of(piece: Piece) -> tuple[int, np.ndarray, _PieceSums, _PieceSums | None]:
         left, right = x.rows(piece.rows), y.rows(piece.rows)
         projected = _projected(x, left), _projected(y, right)
-        sums.full_rows += _outside(cells, *projected, piece.block)
+        full = _outside(cells, *projected, piece.block)
         a, b = _by_row(projected[0], left), _by_row(projected[1], right)
-        song.f[piece.block] += cells.inner(a.within, b.within)
-        _add(song, cells, a, b, piece.block)
-        if by_sample:
-            starts = x.order.sample_starts[piece.samples] - piece.rows.start
-            a, b = _by_sample(projected[0], left, starts), _by_sample(projected[1], right, starts)
-            for grams in _sample_grams(left, right, starts):
-                grouped.f[piece.block] += cells.inner(*grams)
-            _add(grouped, cells, a, b, piece.block)
+        by_row = _piece_sums(cells, a, b, piece.block, cells.inner(a.within, b.within))
+        if not by_sample:
+            return piece.block, full, by_row, None
+        member = sample_indicator(x, piece)
+        a, b = _by_sample(projected[0], left, member), _by_sample(projected[1], right, member)
+        starts = x.order.sample_starts[piece.samples] - piece.rows.start
+        f = sum(cells.inner(*grams) for grams in _sample_grams(left, right, starts))
+        return piece.block, full, by_row, _piece_sums(cells, a, b, piece.block, np.asarray(f))
+
+    with workers() as in_order:
+        for block, full, by_row, by_samples in in_order(sums_of, pieces):
+            sums.full_rows += full
+            song.add(block, by_row)
+            if by_samples is not None:
+                grouped.add(block, by_samples)
     return sums
+
+
+def sample_indicator(stack: LayerStack, piece: Piece) -> np.ndarray:
+    """Which sample of a piece each of its rows is of, shape (m, s), in the stack's type."""
+    starts = stack.order.sample_starts[piece.samples] - piece.rows.start
+    sizes = np.diff(starts, append=piece.n_rows)
+    return np.repeat(np.eye(len(sizes), dtype=stack.dtype), sizes, axis=0)
 
 
 def hsic(
@@ -233,14 +272,15 @@ def _by_row(projected: np.ndarray, rows: np.ndarray) -> _Features:
     return _Features(projected, squares, squares, projected)
 
 
-def _by_sample(projected: np.ndarray, rows: np.ndarray, starts: np.ndarray) -> _Features:
-    sums = np.add.reduceat(rows, starts, axis=1)
-    own = np.repeat(sums, np.diff(starts, append=rows.shape[1]), axis=1)
+def _by_sample(projected: np.ndarray, rows: np.ndarray, member: np.ndarray) -> _Features:
+    # as products with the indicator, which the processor does many times faster than sums of runs
+    sums = member.T @ rows
+    own = np.argmax(member, axis=1)
     return _Features(
         projected,
-        np.einsum("lmd,lmd->lm", rows, own),
+        (rows @ sums.mT)[:, np.arange(len(own)), own],
         np.einsum("lsd,lsd->ls", sums, sums),
-        np.add.reduceat(projected, starts, axis=1),
+        member.T @ projected,
     )
 
 
@@ -265,15 +305,18 @@ def _sample_grams(
         yield np.concatenate(gathered[0], axis=1), np.concatenate(gathered[1], axis=1)
 
 
-def _add(rows: RowSums, cells: Cells, a: _Features, b: _Features, block: int) -> None:
-    rows.c[block] += cells.inner(a.within, b.within)
-    rows.gh[block] += cells.inner(a.norms, b.norms)
-    rows.norms_x[:, block] += a.norms.sum(axis=1)
-    rows.norms_y[:, block] += b.norms.sum(axis=1)
-    rest = [one.projected - one.within[:, :, None] for one in (a, b)]
-    rows.rest_rows += _outside(cells, rest[0], rest[1], block)
-    rest = [one.sample_projected - one.norms[:, :, None] for one in (a, b)]
-    rows.rest_samples += _outside(cells, rest[0], rest[1], block)
+def _piece_sums(cells: Cells, a: _Features, b: _Features, block: int, f: np.ndarray) -> _PieceSums:
+    rest_a, rest_b = (one.projected - one.within[:, :, None] for one in (a, b))
+    samples_a, samples_b = (one.sample_projected - one.norms[:, :, None] for one in (a, b))
+    return _PieceSums(
+        f=f,
+        c=cells.inner(a.within, b.within),
+        gh=cells.inner(a.norms, b.norms),
+        norms_x=a.norms.sum(axis=1),
+        norms_y=b.norms.sum(axis=1),
+        rest_rows=_outside(cells, rest_a, rest_b, block),
+        rest_samples=_outside(cells, samples_a, samples_b, block),
+    )
 
 
 def _outside(cells: Cells, x: np.ndarray, y: np.ndarray, block: int) -> np.ndarray:

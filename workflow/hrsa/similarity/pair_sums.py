@@ -6,16 +6,18 @@ its cost is O(L n² D). `by_products` forms each S_ij = X_iᵀY_j: O(L² n D²).
 while n is below about L · D (see `cheaper_route`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from threading import local
 from typing import Any
 
 import numpy as np
 
 from hrsa.similarity.cells import Cells
-from hrsa.similarity.distinct_samples import PairSums, Products
+from hrsa.similarity.distinct_samples import PairSums, Products, sample_indicator
 from hrsa.similarity.layer_stack import LayerStack, Piece
+from hrsa.similarity.workers import workers
 
 # What the sums over p × q matrices of one block cost `by_products` beside the product itself, in
 # rows of that product (`make benchmark`: with 7 layers of width 128 the routes cost the same near
@@ -83,17 +85,29 @@ def by_grams(
         Takes an array to the device that multiplies.
     """
     tables = [_BlockTable.zeros(x.order.n_blocks, cells.size) for _ in range(3 if by_sample else 1)]
-    for group in _groups(x, y, pieces, memory):
-        held = [(bundle, _rows(x, y, _span(bundle), put)) for bundle in group]
-        for second in pieces[pieces.index(group[0][0]) :]:
-            right = _rows(x, y, second.rows, put)
-            for first, left in held:
-                # of a symmetric matrix the upper half is enough: no rows below the piece's own
-                kept = [piece for piece in first if piece.rows.start <= second.rows.start]
-                if kept:
-                    n_kept = kept[-1].rows.stop - kept[0].rows.start
-                    tiles = [a[:, :n_kept] @ b.mT for a, b in zip(left, right, strict=True)]
-                    _add_tiles(tables, cells, x, kept, second, tiles, put)
+    per_row = sum(stack.n_layers * stack.dtype.itemsize for stack in (x, y))
+    most = memory // (per_row * TILE_ROWS * max(piece.n_rows for piece in pieces))
+    multiply = _Multiplier()
+    with workers(most if put is np.asarray else 1) as in_order:
+        for group in _groups(x, y, pieces, memory):
+            held = [(bundle, _rows(x, y, _span(bundle), put)) for bundle in group]
+
+            def sums_with(second: Piece, held: list[Any] = held) -> list[_Sum]:
+                right = _rows(x, y, second.rows, put)
+                sums: list[_Sum] = []
+                for first, left in held:
+                    # of a symmetric matrix the upper half is enough: no rows below the piece's own
+                    kept = [piece for piece in first if piece.rows.start <= second.rows.start]
+                    if kept:
+                        n_kept = kept[-1].rows.stop - kept[0].rows.start
+                        tiles = multiply([side[:, :n_kept] for side in left], right)
+                        sums += _sums_of_tiles(cells, x, kept, second, tiles, by_sample, put)
+                return sums
+
+            # those with most rows above them first, so that no thread waits long for the last one
+            for part in in_order(sums_with, reversed(pieces[pieces.index(group[0][0]) :])):
+                for one in part:
+                    tables[one.table].add(one.first, one.second, one.values)
     found = [table.products() for table in tables]
     return PairSums(*(found if by_sample else found * 3))
 
@@ -186,59 +200,83 @@ def _rows(x: LayerStack, y: LayerStack, rows: slice, put: Any) -> tuple[Any, Any
     return put(x.rows(rows)), put(y.rows(rows))
 
 
-def _add_tiles(
-    tables: list[_BlockTable],
+class _Multiplier(local):
+    """Products a bᵀ of every layer of both models; in NumPy always in the same memory of a thread.
+
+    Fresh memory of this size comes from the system a page at a time, which costs a tenth of the
+    product itself. A product is valid until the thread's next one.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[int, np.ndarray] = {}
+
+    def __call__(self, left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
+        return [
+            self._product(side, *both) for side, both in enumerate(zip(left, right, strict=True))
+        ]
+
+    def _product(self, side: int, a: Any, b: Any) -> Any:
+        if not isinstance(a, np.ndarray):
+            return a @ b.mT
+        shape = (len(a), a.shape[1], b.shape[1])
+        size = int(np.prod(shape))
+        kept = self._memory.get(side)
+        if kept is None or kept.size < size:
+            kept = self._memory[side] = np.empty(size, dtype=a.dtype)
+        return np.matmul(a, b.mT, out=kept[:size].reshape(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sum:
+    """Sums of all cells over rows of one block and columns of another, and the table they go to."""
+
+    table: int
+    first: int
+    second: int
+    values: np.ndarray
+
+
+def _sums_of_tiles(
     cells: Cells,
     x: LayerStack,
     bundle: list[Piece],
     second: Piece,
     tiles: list[Any],
+    by_sample: bool,
     put: Any,
-) -> None:
-    """Add a tile of several pieces by one, piece by piece: each is contiguous in memory."""
+) -> Iterator[_Sum]:
+    """Sum over a tile of several pieces by one, piece by piece: each is contiguous in memory."""
     start = bundle[0].rows.start
     for first in bundle:
         rows = slice(first.rows.start - start, first.rows.stop - start)
-        _add_tile(tables, cells, x, first, second, [tile[:, rows] for tile in tiles], put)
+        yield from _sums_of_tile(
+            cells, x, first, second, [tile[:, rows] for tile in tiles], by_sample, put
+        )
 
 
-def _add_tile(
-    tables: list[_BlockTable],
+def _sums_of_tile(
     cells: Cells,
     x: LayerStack,
     first: Piece,
     second: Piece,
     tiles: list[Any],
+    by_sample: bool,
     put: Any,
-) -> None:
-    """Add the tiles of all layers' Gram matrices, and of the transposed place if it is another."""
-    off = first is not second
-    _add_symmetric(tables[0], first, second, cells.inner(*tiles), off=off)
-    if len(tables) == 1:
+) -> Iterator[_Sum]:
+    """Sum over tiles of all layers' Gram matrices, and over the transposed place of another."""
+    there, back = (first.block, second.block), (second.block, first.block)
+    places = [there] if first is second else [there, back]
+    values = cells.inner(*tiles)
+    yield from (_Sum(0, *place, values) for place in places)
+    if not by_sample:
         return
-    left, right = (put(_indicator(x, piece)) for piece in (first, second))
+    left, right = (put(sample_indicator(x, piece)) for piece in (first, second))
     rows_samples = [tile @ right for tile in tiles]
-    both = [left.T @ tile for tile in rows_samples]
-    _add_symmetric(tables[1], first, second, cells.inner(*both), off=off)
-    tables[2].add(first.block, second.block, cells.inner(*rows_samples))
-    if off:
-        samples_rows = [left.T @ tile for tile in tiles]
-        tables[2].add(second.block, first.block, cells.inner(*samples_rows))
-
-
-def _add_symmetric(
-    table: _BlockTable, first: Piece, second: Piece, values: np.ndarray, *, off: bool
-) -> None:
-    table.add(first.block, second.block, values)
-    if off:
-        table.add(second.block, first.block, values)
-
-
-def _indicator(stack: LayerStack, piece: Piece) -> np.ndarray:
-    """Which sample of a piece each of its rows is of, shape (m, s)."""
-    starts = stack.order.sample_starts[piece.samples] - piece.rows.start
-    sizes = np.diff(starts, append=piece.n_rows)
-    return np.repeat(np.eye(len(sizes), dtype=stack.dtype), sizes, axis=0)
+    values = cells.inner(*(left.T @ tile for tile in rows_samples))
+    yield from (_Sum(1, *place, values) for place in places)
+    yield _Sum(2, *there, cells.inner(*rows_samples))
+    if first is not second:
+        yield _Sum(2, *back, cells.inner(*(left.T @ tile for tile in tiles)))
 
 
 def _rows_of_cells(
