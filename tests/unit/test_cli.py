@@ -11,9 +11,10 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from hrsa.activations.store import ActivationWriter
-from hrsa.cli import app
+from hrsa.cli import View, app
 from hrsa.similarity import dimension_correlation, knn_overlap, linear_cka, procrustes
 from hrsa.similarity.results import SIMILARITY_COLUMNS
+from hrsa.similarity.views import VIEWS
 
 SIZES = np.random.default_rng(5).integers(4, 9, 30)
 N_ROWS = int(SIZES.sum())
@@ -147,6 +148,33 @@ def test_p_values_rest_on_as_many_permutations_as_asked_for(pair, tmp_path):
     assert means["p"].tolist() == pytest.approx([1 / 20])
     assert run("compare", *pair, *options, "--permutations", 0).exit_code == 0
     assert pd.read_csv(tmp_path / "t.csv")["p"].isna().all()
+
+
+def test_views_have_rows_of_their_own_and_say_so(pair, tmp_path):
+    out = tmp_path / "table.csv"
+    views = ("raw", "zscored", "half_a")
+    options = [part for view in views for part in ("--view", view)]
+    done = run("compare", *pair, "--metric", "cka", *options, "--out", out)
+    table = pd.read_csv(out)
+    assert table["view"].unique().tolist() == list(views)
+    n_samples = table.groupby("view")["n_samples"].unique()
+    assert (n_samples["raw"], n_samples["half_a"]) == ([30], [15])
+    assert "cka biased (zscored)" in done.output
+    assert "each dimension scaled to variance 1" in done.output
+
+
+def test_the_command_knows_the_views_of_the_library():
+    assert [view.value for view in View] == list(VIEWS)
+
+
+def test_massive_tokens_of_an_array_are_removed(arrays):
+    folder, *values, _ = arrays
+    paths = folder / "large-x.npy", folder / "large-y.npy"
+    for path, array in zip(paths, values, strict=True):
+        array[3] *= 1000
+        np.save(path, array)
+    done = run("compare", *paths, "--metric", "cka", "--view", "massive_removed")
+    assert f"1 of {N_ROWS} tokens removed" in done.output
 
 
 def test_layers_that_were_asked_for_are_compared_alone(pair, tmp_path):

@@ -33,6 +33,17 @@ class Metric(StrEnum):
     knn = "knn"
 
 
+class View(StrEnum):
+    """Views of `hrsa compare`, as in `hrsa.similarity.views`, which takes long to import."""
+
+    raw = "raw"
+    zscored = "zscored"
+    massive_removed = "massive_removed"
+    first_position = "first_position"
+    half_a = "half_a"
+    half_b = "half_b"
+
+
 app = typer.Typer(
     help="How alike two models' hidden states are, with intervals and chance levels.",
     no_args_is_help=True,
@@ -61,6 +72,10 @@ def compare(
     permutations: Annotated[
         int, typer.Option(min=0, help="Permutations of samples for p; 0: no p.")
     ] = 199,
+    view: Annotated[
+        list[View] | None,
+        typer.Option(help="Way to look at the files; may be repeated. Default: raw."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV file for all rows, columns as in similarity.csv.")
     ] = None,
@@ -91,7 +106,13 @@ def compare(
             samples=samples,
             tokens=tokens,
         ) as pair:
-            table = pair_table(pair, metric or None, ks=k or (10,), n_permutations=permutations)
+            table = pair_table(
+                pair,
+                metric or None,
+                ks=k or (10,),
+                n_permutations=permutations,
+                views=[one.value for one in view or [View.raw]],
+            )
             if out is not None:
                 _write(table, out)
             typer.echo(summary(pair, table))

@@ -1,18 +1,19 @@
 """One metric on one pair: all its seeds, checkpoints and data sets in one job."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
 
 from hrsa.activations.alignment import PairedRows, paired_rows
 from hrsa.activations.store import Activations, open_activations
 from hrsa.similarity.results import LayerComparison, label_rows
-from hrsa.similarity.views import VIEWS, view_of
+from hrsa.similarity.views import VIEWS, View, Viewed, view_of
 from hrsa_workflow.status import Failure, subject_failure, write_status
 from hrsa_workflow.tables import SIMILARITY, typed
 
@@ -22,8 +23,9 @@ class Subject:
     """Two open activation files on one data set, as a view shows them, and their place in the job.
 
     `reference` and `candidate` read like files, `rows` are the rows in common that the view keeps.
-    `statistics` are the keyword arguments of a metric that say how uncertainty is computed; only
-    the raw view has p-values, since each costs as much as the metric many times over.
+    `statistics` are the keyword arguments of a metric that say how uncertainty is computed; of
+    views only the raw one (and one that shows just the same) has p-values, since they cost as much
+    as the metric many times over.
     """
 
     reference: Activations
@@ -64,30 +66,48 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
                 open_activations(reference[index]) as left,
                 open_activations(candidate[index]) as right,
             ):
-                rows = paired_rows(left, right)
-                for view in asked:
-                    seen = view_of(view, left, right, rows)
-                    statistics = dict(snakemake.params.get("statistics") or {})
-                    if view != "raw":
-                        statistics |= {"n_permutations": 0}
-                    subject = Subject(
-                        reference=seen.reference,
-                        candidate=seen.candidate,
-                        rows=seen.rows,
-                        view=view,
-                        statistics=statistics,
-                        index=index,
-                        dataset=dataset,
-                    )
-                    result = measure(subject)
-                    table = _with_attention(_with_view(result.table, view, seen.note), left, right)
+                whole = Subject(
+                    reference=left,
+                    candidate=right,
+                    rows=paired_rows(left, right),
+                    view="raw",
+                    statistics=dict(snakemake.params.get("statistics") or {}),
+                    index=index,
+                    dataset=dataset,
+                )
+                group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
+                for view, table, found in _measured_views(asked, whole, measure):
                     tables.append(_labelled(table, pair, entry, dataset))
-                    group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
-                    group += "" if view == "raw" else f"/{view}"
-                    for array, values in sorted(result.arrays.items()):
-                        arrays.create_dataset(f"{group}/{array}", data=values)
+                    into = arrays.require_group(group if view == "raw" else f"{group}/{view}")
+                    for array, values in sorted(found.items()):
+                        into.create_dataset(array, data=values)
     typed(tables, SIMILARITY).to_parquet(output.table, index=False)
     write_status(Path(output.status), failures, attempt=snakemake.params.attempt)
+
+
+def _measured_views(
+    views: Sequence[View], whole: Subject, measure: Callable[[Subject], LayerComparison]
+) -> Iterator[tuple[View, pd.DataFrame, Mapping[str, np.ndarray]]]:
+    """Table and arrays of a subject in each view; one that shows nothing else is not measured."""
+    measured: list[tuple[Viewed, LayerComparison]] = []
+    files = whole.reference, whole.candidate
+    for view in views:
+        seen = view_of(view, *files, whole.rows, seed=whole.statistics.get("seed", 0))
+        found = next((one for other, one in measured if seen.shows_the_same(other)), None)
+        if found is None:
+            statistics = whole.statistics | ({} if view == "raw" else {"n_permutations": 0})
+            found = measure(
+                replace(
+                    whole,
+                    reference=seen.reference,
+                    candidate=seen.candidate,
+                    rows=seen.rows,
+                    view=view,
+                    statistics=statistics,
+                )
+            )
+            measured.append((seen, found))
+        yield view, _with_attention(_with_view(found.table, view, seen.note), *files), found.arrays
 
 
 def _verify(paths: Iterable[str]) -> None:

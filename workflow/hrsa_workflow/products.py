@@ -8,6 +8,9 @@ from typing import Any
 from hrsa_workflow.instances import model_settings
 from hrsa_workflow.study import RECIPES, Study
 
+# As in `hrsa.similarity.views`, which every reading of the Snakefile would have to import.
+HALVES = {"half_a", "half_b"}
+
 
 @dataclass(frozen=True)
 class FigureEntry:
@@ -145,9 +148,17 @@ def table_inputs(study: Study) -> dict[str, list[str]]:
 
 
 def table_names(study: Study) -> list[str]:
-    """Names of the tables; effects are computed from similarities."""
+    """Names of the tables; effects and agreement of halves are computed from similarities."""
     names = list(joined_tables(study))
-    return [*names, "effects"] if "similarity" in names else names
+    if "similarity" in names:
+        names += ["effects", *(["split_half"] if has_halves(study) else [])]
+    return names
+
+
+def has_halves(study: Study) -> bool:
+    """Whether some metric is computed on each half of the samples."""
+    views = [study.metric_settings(metric).get("views") or [] for metric in study.metrics]
+    return any(set(asked) >= HALVES for asked in views)
 
 
 def table_files(study: Study, suffixes: Iterable[str] = ("csv", "parquet")) -> dict[str, str]:

@@ -57,6 +57,14 @@ EFFECTS = {
     "note": TEXT,
 }
 
+SPLIT_HALF = {
+    **dict.fromkeys(("stage", "dataset", "metric", "statistic", "variant"), TEXT),
+    **dict.fromkeys(("k", "n_cells"), WHOLE),
+    **dict.fromkeys(("correlation", "reliability", "mean_difference"), NUMBER),
+    **dict.fromkeys(("rms_difference", "rms_expected"), NUMBER),
+    "note": TEXT,
+}
+
 
 def typed(tables: Sequence[pd.DataFrame], columns: Mapping[str, Any]) -> pd.DataFrame:
     """Join tables into one with exactly these columns and types; none gives an empty table."""

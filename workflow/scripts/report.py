@@ -8,6 +8,7 @@ with job(snakemake):
     import pandas as pd
 
     from hrsa.reporting.report import FigureEntry, write_report
+    from hrsa.reporting.split_half import split_half_summary
     from hrsa.reporting.summaries import (
         accuracy_summary,
         benchmark_summary,
@@ -21,6 +22,7 @@ with job(snakemake):
         "Accuracy": ("accuracy", accuracy_summary),
         "Similarity at the final layer": ("similarity", similarity_summary),
         "Effects beyond the seed floor": ("effects", effects_summary),
+        "Agreement of two halves of the texts": ("split_half", split_half_summary),
         "Benchmarks": ("benchmarks", benchmark_summary),
         "How far training moved the weights": ("dose", lambda table: table),
     }

@@ -8,9 +8,10 @@ with job(snakemake):
     from hrsa.reporting.effects import Neighbours, effects_table
     from hrsa.reporting.floors import with_floors, with_holm
     from hrsa.reporting.replicates import read_replicates
+    from hrsa.reporting.split_half import split_half_table
     from hrsa.reporting.tables import collect, write_table
     from hrsa.similarity.neighbours import EXCLUSIONS
-    from hrsa_workflow.tables import EFFECTS, TABLES, dose_rows, typed
+    from hrsa_workflow.tables import EFFECTS, SPLIT_HALF, TABLES, dose_rows, typed
 
     tables = {}
     for name, columns in TABLES.items():
@@ -36,5 +37,8 @@ with job(snakemake):
         )
         effects = typed([effects], EFFECTS).sort_values(list(EFFECTS), ignore_index=True)
         tables["effects"] = effects
+        if snakemake.output.get("split_half_csv"):
+            halves = split_half_table(tables["similarity"])
+            tables["split_half"] = typed([halves], SPLIT_HALF)
     for name, table in tables.items():
         write_table(table, Path(snakemake.output[f"{name}_csv"]))

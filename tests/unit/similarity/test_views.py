@@ -85,3 +85,42 @@ def test_an_unknown_view_is_refused_with_those_there_are(models):
     with pytest.raises(ValueError, match="raw, zscored, massive_removed, first_position"):
         view_of("upside_down", *models[:3])
     assert VIEWS[0] == "raw"
+
+
+def test_halves_share_no_sample_and_together_are_all_rows(models):
+    halves = [view_of(view, *models[:3]) for view in ("half_a", "half_b")]
+    a, b = (half.rows for half in halves)
+    assert not set(a.samples) & set(b.samples)
+    np.testing.assert_array_equal(np.union1d(a.reference, b.reference), models[2].reference)
+    assert (a.n_samples, b.n_samples) == (20, 20)
+    assert halves[0].note == "20 of 40 samples"
+
+
+def test_halves_hang_on_the_seed_and_the_samples_alone(models):
+    reference, candidate, rows, _ = models
+    of_another = view_of("half_a", candidate, reference, rows)
+    np.testing.assert_array_equal(
+        view_of("half_a", reference, candidate, rows).rows.samples, of_another.rows.samples
+    )
+    other_seed = view_of("half_a", reference, candidate, rows, seed=1)
+    assert set(other_seed.rows.samples) != set(of_another.rows.samples)
+
+
+def test_one_sample_has_no_halves(store_model):
+    states = {0: np.random.default_rng(0).standard_normal((8, 4))}
+    model = store_model("one", states, [8])
+    with pytest.raises(ValueError, match="need two"):
+        view_of("half_a", model, model, paired_rows(model, model))
+
+
+def test_a_view_that_removes_nothing_shows_the_same_as_the_raw_one(store_model):
+    states = {layer: np.random.default_rng(layer).standard_normal((80, 4)) for layer in range(2)}
+    model = store_model("even", states, [8] * 10)
+    raw, kept, scaled = (
+        view_of(view, model, model, paired)
+        for paired in [paired_rows(model, model)]
+        for view in ("raw", "massive_removed", "zscored")
+    )
+    assert kept.shows_the_same(raw)
+    assert kept.note.startswith("0 of 70 tokens removed")
+    assert not scaled.shows_the_same(raw)

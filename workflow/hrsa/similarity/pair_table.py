@@ -14,6 +14,7 @@ from hrsa.similarity.knn import knn_layers
 from hrsa.similarity.layers import MEAN_OVER_LAYERS, join_notes
 from hrsa.similarity.orthogonal_procrustes import procrustes_layers
 from hrsa.similarity.results import LayerComparison, label_rows
+from hrsa.similarity.views import View, Viewed, view_of
 from hrsa.statistics.permutation import N_PERMUTATIONS
 
 METRICS = ("correlation", "procrustes", "cka", "knn")
@@ -27,6 +28,7 @@ def pair_table(
     *,
     ks: Sequence[int] = (10,),
     n_permutations: int = N_PERMUTATIONS,
+    views: Sequence[View] = ("raw",),
 ) -> pd.DataFrame:
     """Compare two files by several metrics.
 
@@ -40,6 +42,8 @@ def pair_table(
         Sizes of neighbourhood for knn.
     n_permutations : int
         For the p-values; 0: no p.
+    views : sequence of str
+        Ways to look at the files, each with rows of its own (see `hrsa.similarity.views`).
 
     Returns
     -------
@@ -60,9 +64,14 @@ def pair_table(
     unknown = [name for name in chosen if name not in METRICS]
     if unknown:
         raise UserError(f"there is no metric {unknown[0]!r}; a metric is one of {METRICS}.")
-    found = [_measure(name, pair, ks, n_permutations).table for name in METRICS if name in chosen]
-    table = label_rows(pd.concat(found, ignore_index=True), **pair.labels)
-    table["note"] = [join_notes(note, pair.note) for note in table["note"].fillna("")]
+    seen = {view: view_of(view, pair.reference, pair.candidate, pair.rows) for view in views}
+    found = [
+        _noted(_measure(name, one, pair, ks, n_permutations).table.assign(view=view), one.note)
+        for name in METRICS
+        if name in chosen
+        for view, one in seen.items()
+    ]
+    table = label_rows(_noted(pd.concat(found, ignore_index=True), pair.note), **pair.labels)
     table = table.astype(dict.fromkeys(_LAYERS, "Int64"))
     if pair.has_layers:
         return table
@@ -119,9 +128,9 @@ def _applicable(pair: OpenPair) -> list[str]:
 
 
 def _measure(
-    metric: str, pair: OpenPair, ks: Sequence[int], n_permutations: int
+    metric: str, seen: Viewed, pair: OpenPair, ks: Sequence[int], n_permutations: int
 ) -> LayerComparison:
-    files = pair.reference, pair.candidate, pair.rows
+    files = seen.reference, seen.candidate, seen.rows
     if metric == "correlation":
         return correlation_layers(*files, n_permutations=n_permutations)
     if metric == "procrustes":
@@ -129,6 +138,10 @@ def _measure(
     if metric == "cka":
         return cka_layers(*files, n_permutations=n_permutations)
     return knn_layers(*files, ks=ks, exclude=pair.exclude, n_permutations=n_permutations)
+
+
+def _noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
+    return table.assign(note=[join_notes(one, note) for one in table["note"].fillna("")])
 
 
 def _is_shown(table: pd.DataFrame, pair: OpenPair) -> list[bool]:
@@ -162,7 +175,8 @@ def _first_line(pair: OpenPair) -> str:
 def _cells(row: dict[str, Any], notes: dict[str, int]) -> tuple[str, ...]:
     """Texts of a row; its note is numbered, the same for the same text."""
     k = "" if pd.isna(row["k"]) else f"k={row['k']}"
-    name = " ".join(part for part in (row["statistic"], row["variant"], k) if part)
+    view = "" if row["view"] == "raw" else f"({row['view']})"
+    name = " ".join(part for part in (row["statistic"], row["variant"], k, view) if part)
     interval = "–"
     if not pd.isna(row["ci_low"]):
         interval = f"{_number(row['ci_low'])} … {_number(row['ci_high'])}"

@@ -1,21 +1,24 @@
 """Ways to look at the same activations: a few tokens or dimensions can decide a similarity alone.
 
 Ten tokens of 30 times the usual norm, shared by two unrelated models, raise linear CKA above 0.9;
-so does one shared dimension of 10 times the usual spread. A number is robust when the views agree.
+so does one shared dimension of 10 times the usual spread. A number is robust when the views agree,
+and says something of other texts when both halves of the samples say it.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from hrsa.activations.alignment import PairedRows, paired_rows, row_set
 from hrsa.activations.store import Activations
 from hrsa.similarity.layer_stack import file_reader
+from hrsa.statistics.blocks import balanced_blocks, sample_codes
 
-View = Literal["raw", "zscored", "massive_removed", "first_position"]
-VIEWS: tuple[View, ...] = ("raw", "zscored", "massive_removed", "first_position")
+View = Literal["raw", "zscored", "massive_removed", "first_position", "half_a", "half_b"]
+VIEWS: tuple[View, ...] = get_args(View)
+HALVES: tuple[View, View] = ("half_a", "half_b")
 # A token is massive where its norm exceeds this many times the median norm of its layer.
 MASSIVE = 10.0
 _READ_ROWS = 4096
@@ -40,25 +43,44 @@ class Viewed:
     rows: PairedRows
     note: str
 
+    def shows_the_same(self, other: "Viewed") -> bool:
+        """Whether another view of the same two files shows the very same rows and values."""
+        return (
+            self.reference is other.reference
+            and self.candidate is other.candidate
+            and self.rows is other.rows
+        )
 
-def view_of(view: View, reference: Activations, candidate: Activations, rows: PairedRows) -> Viewed:
+
+def view_of(
+    view: View,
+    reference: Activations,
+    candidate: Activations,
+    rows: PairedRows,
+    *,
+    seed: int = 0,
+) -> Viewed:
     """Look at two models in one way.
 
     Parameters
     ----------
-    view : {"raw", "zscored", "massive_removed", "first_position"}
+    view : {"raw", "zscored", "massive_removed", "first_position", "half_a", "half_b"}
         As stored; each dimension scaled to variance 1 over the matched rows, per model and layer;
         without tokens whose norm exceeds 10 times the median norm of a layer ≥ 1 in either model;
-        with the first position, where attention sinks lie.
+        with the first position, where attention sinks lie; one half of the samples or the other,
+        of about as many rows.
     reference, candidate : Activations
         Open activation files.
     rows : PairedRows
         Matched rows, the first position left out.
+    seed : int
+        Decides with the samples' lengths which half a sample is in, so that all models of a data
+        set share the halves.
 
     Raises
     ------
     ValueError
-        For an unknown view.
+        For an unknown view, or halves of a single sample.
     """
     match view:
         case "raw":
@@ -76,11 +98,13 @@ def view_of(view: View, reference: Activations, candidate: Activations, rows: Pa
             every = paired_rows(reference, candidate, skip_first_position=False)
             added = len(every.reference) - len(rows.reference)
             return Viewed(reference, candidate, every, f"{added} rows at the first position added")
+        case "half_a" | "half_b":
+            return _half(reference, candidate, rows, HALVES.index(view), seed)
     raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view!r}")
 
 
 def massive_rows(activations: Activations, rows: np.ndarray) -> np.ndarray:
-    """Which rows are massive at some layer past the embeddings.
+    """Which rows are massive at some layer past the embeddings, or at the only layer.
 
     Parameters
     ----------
@@ -100,7 +124,7 @@ def massive_rows(activations: Activations, rows: np.ndarray) -> np.ndarray:
     """
     massive = np.zeros(len(rows), dtype=bool)
     for layer in activations.layers:
-        if layer > 0:
+        if layer > 0 or len(activations.layers) == 1:
             read = file_reader(activations, layer, rows)
             norms = np.concatenate(
                 [
@@ -119,7 +143,25 @@ def _without_massive(reference: Activations, candidate: Activations, rows: Paire
         f"{int(massive.sum())} of {len(massive)} tokens removed: their norm exceeds "
         f"{MASSIVE:g} times the median of a layer"
     )
-    chosen = replace(
+    return Viewed(reference, candidate, _chosen(reference, rows, kept), note)
+
+
+def _half(
+    reference: Activations, candidate: Activations, rows: PairedRows, half: int, seed: int
+) -> Viewed:
+    codes = sample_codes(rows.samples, len(rows.reference))
+    if codes.max() == 0:
+        raise ValueError("one sample cannot be split in halves: the views half_a, half_b need two")
+    kept = _chosen(reference, rows, balanced_blocks(codes, n_blocks=2, seed=seed) == half)
+    note = f"{kept.n_samples} of {rows.n_samples} samples"
+    return Viewed(reference, candidate, kept, note)
+
+
+def _chosen(reference: Activations, rows: PairedRows, kept: np.ndarray) -> PairedRows:
+    """Matched rows that are kept; the same object where all are."""
+    if kept.all():
+        return rows
+    return replace(
         rows,
         reference=rows.reference[kept],
         candidate=rows.candidate[kept],
@@ -129,7 +171,6 @@ def _without_massive(reference: Activations, candidate: Activations, rows: Paire
         row_set=row_set(reference, rows.reference[kept]),
         n_samples=len(np.unique(rows.samples[kept])),
     )
-    return Viewed(reference, candidate, chosen, note)
 
 
 class _Scaled:
