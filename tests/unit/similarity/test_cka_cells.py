@@ -159,3 +159,24 @@ def test_pieces_are_whole_samples_of_one_block_and_cover_all_rows(models):
 def test_the_route_follows_the_number_of_rows():
     assert cheaper_route(1000, (896, 896), (25, 25), n_blocks=25) == "grams"
     assert cheaper_route(200_000, (896, 896), (25, 25), n_blocks=25) == "products"
+
+
+@pytest.mark.parametrize("route", ["grams", "products"])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_tensors_of_a_device_give_what_arrays_give(models, monkeypatch, route, grouped):
+    """A GPU differs from this test by the place of the tensors alone."""
+    torch = pytest.importorskip("torch")
+    order = block_order(models[2] if grouped else None, len(models[2]), n_blocks=7)
+    x, y = stacks(models, order)
+    arrays = cka_cells(x, y, route=route, device="cpu")
+    moved = []
+
+    def to_tensor(array):
+        moved.append(torch.from_numpy(np.ascontiguousarray(array)))
+        return moved[-1]
+
+    monkeypatch.setattr("hrsa.similarity.cka_cells.mover", lambda device: to_tensor)
+    tensors = cka_cells(x, y, route=route)
+    assert moved
+    for first, second in zip(all_arrays(arrays), all_arrays(tensors), strict=True):
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-12)

@@ -11,6 +11,7 @@ from hrsa.similarity.arrays import check_pair, check_varies
 from hrsa.similarity.cka_cells import CkaCells, Route, cka_cells
 from hrsa.similarity.cka_null import NO_P_SONG, LayerNulls, cka_null
 from hrsa.similarity.distinct_samples import MIN_SAMPLES
+from hrsa.similarity.layer_nulls import permuted_layers
 from hrsa.similarity.layer_stack import MEMORY, LayerStack, array_reader, stack_of_file
 from hrsa.similarity.layers import (
     MAXIMUM_NOTE,
@@ -23,7 +24,6 @@ from hrsa.similarity.layers import (
     interval_columns,
     join_notes,
     matched_layers,
-    read_layer,
 )
 from hrsa.similarity.results import CkaResult, LayerComparison
 from hrsa.statistics.blocks import N_BLOCKS, block_order, sample_blocks, sample_codes
@@ -173,7 +173,11 @@ def cka_layers(
     x = stack_of_file(reference, rows.reference, order, dtype=chosen, memory=memory // 4)
     y = stack_of_file(candidate, rows.candidate, order, dtype=chosen, memory=memory // 4)
     cells = cka_cells(x, y, route=route, device=device, memory=memory)
-    null = _layer_nulls(reference, candidate, rows, matched, n_permutations, seed)
+    permuted = permuted_layers(
+        reference, candidate, rows, matched, n_permutations=n_permutations, seed=seed
+    )
+    nulls = {pair: cka_null(left, right, permuted.permutations) for pair, left, right in permuted}
+    null = LayerNulls(nulls, permuted.note)
     table = MetricTable.of_rows("cka", matched, rows)
     for a, i in enumerate(reference.layers):
         for b, j in enumerate(candidate.layers):
@@ -278,28 +282,6 @@ def _null(
     if not len(permutations):
         return LayerNulls({}, NO_P)
     return LayerNulls({(0, 0): cka_null(X[equal.rows], Y[equal.rows], permutations)}, equal.note)
-
-
-def _layer_nulls(
-    reference: Activations,
-    candidate: Activations,
-    rows: PairedRows,
-    matched: MatchedLayers,
-    n_permutations: int,
-    seed: int,
-) -> LayerNulls:
-    equal = equal_rows(
-        sample_codes(rows.samples, len(rows.samples)), seed=seed, most_rows=NULL_ROWS
-    )
-    permutations = sample_permutations(len(equal.rows), n_permutations, seed=seed)
-    chosen = equal.rows.ravel()
-    shape = (*equal.rows.shape, -1)
-    nulls = {}
-    for i, j in matched.pairs if len(permutations) else []:
-        x = read_layer(reference, i, rows.reference[chosen]).reshape(shape)
-        y = read_layer(candidate, j, rows.candidate[chosen]).reshape(shape)
-        nulls[i, j] = cka_null(x, y, permutations)
-    return LayerNulls(nulls, equal.note if nulls else NO_P)
 
 
 def _dtype_for(reference: Activations, candidate: Activations, n_rows: int) -> str:

@@ -9,29 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrsa.statistics.permutation import p_of_maximum, p_value
+from hrsa.similarity.layer_nulls import Null, p_over_layers
 
 NO_P_SONG = "p: read sample_debiased"
 NO_P_UNMATCHED = "p: for matched layers alone"
 
 
 @dataclass(frozen=True, eq=False)
-class NullOfLayer:
-    """An estimator on the equal rows, and under each permutation (n_permutations,).
-
-    Both are NaN where the estimator is undefined.
-    """
-
-    observed: float
-    permuted: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class CkaNull:
     """The null of one pair of layers."""
 
-    biased: NullOfLayer
-    sample_debiased: NullOfLayer
+    biased: Null
+    sample_debiased: Null
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,20 +44,16 @@ class LayerNulls:
             return None, NO_P_SONG
         if layers not in self.layers:
             return None, NO_P_UNMATCHED if self.layers else self.note
-        null: NullOfLayer = getattr(self.layers[layers], variant)
-        return p_value(null.observed, null.permuted), self.note
+        null: Null = getattr(self.layers[layers], variant)
+        return null.p, self.note
 
     def over_layers(self, variant: str) -> tuple[float | None, float | None]:
         """p of the mean over layers 1 … L and of their maximum, against the same of the null."""
         if variant == "song":
             return None, None
-        nulls = [getattr(null, variant) for (i, _), null in self.layers.items() if i > 0]
-        if not nulls:
-            return None, None
-        observed = np.array([null.observed for null in nulls])
-        permuted = np.array([null.permuted for null in nulls]).T
-        mean = p_value(float(observed.mean()), permuted.mean(axis=1))
-        return mean, p_of_maximum(observed, permuted)
+        return p_over_layers(
+            [getattr(null, variant) for (i, _), null in self.layers.items() if i > 0]
+        )
 
 
 def cka_null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> CkaNull:
@@ -90,7 +75,7 @@ def cka_null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> CkaNull:
     debiased = found / np.sqrt(own[0] * own[1]) if min(own) > 0 else np.full(len(found), np.nan)
     scale = x.norm * y.norm
     biased = cross / scale if scale > 0 else np.full(len(cross), np.nan)
-    return CkaNull(*(NullOfLayer(float(one[0]), one[1:]) for one in (biased, debiased)))
+    return CkaNull(*(Null(float(one[0]), one[1:]) for one in (biased, debiased)))
 
 
 @dataclass(frozen=True, eq=False)

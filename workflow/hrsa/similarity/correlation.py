@@ -10,26 +10,24 @@ from hrsa.activations.store import Activations
 from hrsa.errors import UserError
 from hrsa.similarity.arrays import check_pair
 from hrsa.similarity.correlation_cells import correlate_cells
+from hrsa.similarity.layer_nulls import Null, p_over_layers, permuted_layers
 from hrsa.similarity.layer_stack import MEMORY, LayerStack, array_reader, stack_of_file
 from hrsa.similarity.layers import (
     MAXIMUM_NOTE,
     MEAN_OVER_LAYERS,
     NO_P,
     NULL_ROWS,
-    MatchedLayers,
     MetricTable,
     check_rows,
     interval_columns,
     join_notes,
     matched_layers,
-    read_layer,
 )
 from hrsa.similarity.results import CorrelationResult, LayerComparison
 from hrsa.statistics.blocks import N_BLOCKS, block_order, sample_blocks, sample_codes
 from hrsa.statistics.permutation import (
     N_PERMUTATIONS,
     equal_rows,
-    p_of_maximum,
     p_value,
     sample_permutations,
 )
@@ -168,7 +166,13 @@ def correlation_layers(
     x = stack_of_file(reference, rows.reference, order, dtype=np.float64, memory=memory // 4)
     y = stack_of_file(candidate, rows.candidate, order, dtype=np.float64, memory=memory // 4)
     cells = correlate_cells(x, y, memory=memory // 4)
-    nulls = _layer_nulls(reference, candidate, rows, matched, n_permutations, seed)
+    permuted = permuted_layers(
+        reference, candidate, rows, matched, n_permutations=n_permutations, seed=seed
+    )
+    nulls = _Nulls(
+        {pair: _null(left, right, permuted.permutations) for pair, left, right in permuted},
+        permuted.note,
+    )
     means = np.full(cells.replicates.shape[:2], np.nan)
     for a, i in enumerate(reference.layers):
         for b, j in enumerate(candidate.layers):
@@ -200,22 +204,14 @@ def correlation_layers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Null:
-    """The mean correlation on the equal rows, and under each permutation (n_permutations,)."""
-
-    observed: float
-    permuted: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
 class _Nulls:
     """The nulls of matched layers, under the same permutations; empty without any."""
 
-    layers: dict[tuple[int, int], _Null]
+    layers: dict[tuple[int, int], Null]
     note: str
 
 
-def _null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> _Null:
+def _null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> Null:
     """Mean correlation with the candidate's samples (n_samples × m × width) permuted.
 
     Σ_i x_ij y_π(i)j over the m rows of each sample is a sum of look-ups in a table over pairs of
@@ -224,11 +220,11 @@ def _null(X: np.ndarray, Y: np.ndarray, permutations: np.ndarray) -> _Null:
     x, y = (_unit_columns(rows) for rows in (X, Y))
     varies = x.any(axis=(0, 1)) & y.any(axis=(0, 1))
     if not varies.any():
-        return _Null(np.nan, np.full(len(permutations), np.nan))
+        return Null(np.nan, np.full(len(permutations), np.nan))
     left, right = (rows[:, :, varies].reshape(len(rows), -1) for rows in (x, y))
     table = left @ right.T / varies.sum()
     each = np.arange(len(table))
-    return _Null(float(np.trace(table)), table[each, permutations].sum(axis=1))
+    return Null(float(np.trace(table)), table[each, permutations].sum(axis=1))
 
 
 def _unit_columns(rows: np.ndarray) -> np.ndarray:
@@ -237,27 +233,6 @@ def _unit_columns(rows: np.ndarray) -> np.ndarray:
     norms = np.sqrt(np.sum(centred**2, axis=(0, 1)))
     constant = np.ptp(rows, axis=(0, 1)) == 0
     return np.where(constant, 0.0, centred) / np.where(constant | (norms == 0), 1.0, norms)
-
-
-def _layer_nulls(
-    reference: Activations,
-    candidate: Activations,
-    rows: PairedRows,
-    matched: MatchedLayers,
-    n_permutations: int,
-    seed: int,
-) -> _Nulls:
-    equal = equal_rows(
-        sample_codes(rows.samples, len(rows.samples)), seed=seed, most_rows=NULL_ROWS
-    )
-    permutations = sample_permutations(len(equal.rows), n_permutations, seed=seed)
-    chosen, shape = equal.rows.ravel(), (*equal.rows.shape, -1)
-    nulls = {}
-    for i, j in matched.pairs if len(permutations) else []:
-        x = read_layer(reference, i, rows.reference[chosen]).reshape(shape)
-        y = read_layer(candidate, j, rows.candidate[chosen]).reshape(shape)
-        nulls[i, j] = _null(x, y, permutations)
-    return _Nulls(nulls, equal.note if nulls else NO_P)
 
 
 def _mean_or_none(values: np.ndarray) -> float | None:
@@ -283,7 +258,7 @@ def _add_mean(
         return
     interval = jackknife_interval(mean, replicates)
     null = nulls.layers.get(layers)
-    p = p_value(null.observed, null.permuted) if null else None
+    p = null.p if null else None
     p_note = nulls.note if null or not nulls.layers else "p: for matched layers alone"
     no_interval = "" if interval.se is not None else NO_INTERVAL
     note = join_notes(_constant_note(per_dimension), no_interval, p_note)
@@ -294,13 +269,7 @@ def _add_over_layers(
     table: MetricTable, means: np.ndarray, replicates: np.ndarray, nulls: _Nulls
 ) -> None:
     """Add the mean over matched layers, layer 0 left out, and their maximum."""
-    inner = [null for (i, _), null in nulls.layers.items() if i > 0]
-    p_mean = p_max = None
-    if inner:
-        observed = np.array([null.observed for null in inner])
-        permuted = np.array([null.permuted for null in inner]).T
-        p_mean = p_value(float(observed.mean()), permuted.mean(axis=1))
-        p_max = p_of_maximum(observed, permuted)
+    p_mean, p_max = p_over_layers([null for (i, _), null in nulls.layers.items() if i > 0])
     table.add_layer_mean("mean", replicates=replicates, p=p_mean, note=nulls.note)
     if len(means) and np.isfinite(means).all():
         note = join_notes(MAXIMUM_NOTE, nulls.note)
