@@ -309,46 +309,53 @@ class _BlockProducts:
 
     def sums(self, memory: int) -> tuple[np.ndarray, np.ndarray]:
         """‖S‖², ‖W‖² and ⟨S, W⟩ of each cell, shapes (3, n_js) and (3, B, n_js)."""
-        n_blocks = self.x.order.n_blocks
         shape = (len(self.js), self.x.width, self.y.width)
-        kept = 2 * 8 * n_blocks * int(np.prod(shape)) <= memory
-        parts = list(self._each()) if kept else None
+        blocks = [list(pieces) for _, pieces in groupby(self.pieces, key=lambda piece: piece.block)]
+        of_block = 2 * 8 * int(np.prod(shape))
+        keep = len(blocks) * of_block <= memory
+        kept: list[tuple[np.ndarray, np.ndarray]] = []
         s = np.zeros(shape)
         w = np.zeros(shape) if self.by_sample else s
-        for _, s_b, w_b in parts or self._each():
-            s += s_b
-            if self.by_sample:
-                w += w_b
-        total = np.array([_dots(s, s), _dots(w, w), _dots(s, w)])
-        without = np.empty((3, n_blocks, len(self.js)))
-        for block, s_b, w_b in parts or self._each():
-            without[0, block] = total[0] - 2 * _dots(s, s_b) + _dots(s_b, s_b)
-            if self.by_sample:
-                without[1, block] = total[1] - 2 * _dots(w, w_b) + _dots(w_b, w_b)
-                crossed = _dots(s, w_b) + _dots(s_b, w)
-                without[2, block] = total[2] - crossed + _dots(s_b, w_b)
-            else:
-                without[1:, block] = without[0, block]
-        return total, without
-
-    def _each(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Block, S_b and W_b (n_js × p × q, float64), one block after another."""
-        for block, pieces in groupby(self.pieces, key=lambda piece: piece.block):
-            s_b, w_b = np.zeros((2, len(self.js), self.x.width, self.y.width))
-            for piece in pieces:
-                left, right = self.x.rows(piece.rows, [self.i]), self.y.rows(piece.rows, self.js)
-                s_b += _float64(self.put(left).mT @ self.put(right))
+        with workers(memory // of_block if self.put is np.asarray else 1) as in_order:
+            for s_b, w_b in in_order(self._of_block, blocks):
+                s += s_b
                 if self.by_sample:
-                    starts = self.x.order.sample_starts[piece.samples] - piece.rows.start
-                    left, right = (np.add.reduceat(one, starts, axis=1) for one in (left, right))
-                    w_b += _float64(self.put(left).mT @ self.put(right))
-            yield block, s_b, w_b if self.by_sample else s_b
+                    w += w_b
+                if keep:
+                    kept.append((s_b, w_b))
+
+            def without(place: int) -> np.ndarray:
+                s_b, w_b = kept[place] if keep else self._of_block(blocks[place])
+                rest = s - s_b
+                return _products_of(rest, w - w_b if self.by_sample else rest)
+
+            left = np.array(list(in_order(without, range(len(blocks)))))
+        return _products_of(s, w), left.transpose(1, 0, 2)
+
+    def _of_block(self, pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray]:
+        """S_b and W_b of a block (n_js × p × q, float64); S_b twice where rows are samples."""
+        s_b = np.zeros((len(self.js), self.x.width, self.y.width))
+        w_b = np.zeros(s_b.shape) if self.by_sample else s_b
+        for piece in pieces:
+            left, right = self.x.rows(piece.rows, [self.i]), self.y.rows(piece.rows, self.js)
+            s_b += self._product(left, right)
+            if self.by_sample:
+                member = sample_indicator(self.x, piece).T
+                w_b += self._product(member @ left, member @ right)
+        return s_b, w_b
+
+    def _product(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        product: Any = self.put(left).mT @ self.put(right)
+        return np.asarray(product.cpu() if hasattr(product, "cpu") else product, dtype=np.float64)
+
+
+def _products_of(s: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """‖S‖², ‖W‖² and ⟨S, W⟩ of several matrices (n × p × q) each, shape (3, n)."""
+    if w is s:
+        return np.repeat(_dots(s, s)[None], 3, axis=0)
+    return np.array([_dots(s, s), _dots(w, w), _dots(s, w)])
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Inner product of each matrix of a (n × p × q) with that of b, shape (n,)."""
     return np.array([np.vdot(left, right) for left, right in zip(a, b, strict=True)])
-
-
-def _float64(array: Any) -> np.ndarray:
-    return np.asarray(array.cpu() if hasattr(array, "cpu") else array, dtype=np.float64)
