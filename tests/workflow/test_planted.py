@@ -20,7 +20,7 @@ STUDY = {
     "study": "small",
     "corpus": {
         "problems": 300,
-        "test_problems": 16,
+        "test_problems": 100,
         "prose": 200,
         "topics": {"train": 96, "validation": 16, "test": 88},
         "questions": 8,
@@ -45,7 +45,7 @@ STUDY = {
         "base": {"recipe": "pretrain"},
         **{name: {"recipe": "reading", "parent": "base", "attention": "causal"} for name in COPIES},
     },
-    "datasets": {"topics": {"generator": "topics", "samples": 200}},
+    "datasets": {"problems": {"generator": "problems", "split": "test", "samples": 100}},
     "pairs": [
         {
             "name": f"base-{name}",
@@ -107,7 +107,7 @@ def table(tmp_path_factory) -> pd.DataFrame:
 
     checkout = copy_repository(tmp_path_factory.mktemp("planted") / "repository")
     (checkout.path / SMALL).write_text(yaml.safe_dump(STUDY))
-    files = {name: f"results/small/activations/{name}/topics.h5" for name in ("base", *COPIES)}
+    files = {name: f"results/small/activations/{name}/problems.h5" for name in ("base", *COPIES)}
     checkout.snakemake(*files.values())
     for name, change in changes().items():
         rewrite(checkout.path / files[name], change)
@@ -176,6 +176,5 @@ def test_noise_is_first_seen_at_the_layer_where_it_starts(table):
 
 
 def test_isotropic_noise_hides_from_cka_and_not_from_neighbours(table):
-    # A model of 60 steps has a flatter spectrum than a trained one, where the least is 0.99.
-    assert of(table, "isotropic", "cka", "cka", "sample_debiased")["value"].min() >= 0.98
+    assert of(table, "isotropic", "cka", "cka", "sample_debiased")["value"].min() >= 0.99
     assert of(table, "isotropic", "knn", "jaccard", "sample")["value"].max() < 0.9
