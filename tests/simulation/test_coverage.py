@@ -6,9 +6,9 @@ from interval_coverage import SETTINGS, simulate
 pytestmark = pytest.mark.slow
 
 RUNS = 50
-# The standard error over the true one. Where two models share little, the overlap's variance lies
-# in pairs and triples of samples, which any jackknife counts two or three times.
-MOST = {"H_inv at this n": 2.2, "k-NN overlap, k = 10": 2.0}
+# The mean standard error over the true one, which 50 runs know to a tenth. The goal is 1.6 and for
+# H_inv 2.0; the full run finds at most 1.5, and 1.84 for H_inv.
+MOST = {"H_inv at this n": 2.2}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: f"{s.grouping}-{s.strength}")

@@ -19,7 +19,7 @@ from hrsa.reporting.effects import (
 )
 from hrsa.reporting.replicates import cell_replicates, matched_cells, read_replicates
 from hrsa.similarity.results import SIMILARITY_COLUMNS
-from hrsa.statistics.deletion import deletion_draws, deletion_standard_error
+from hrsa.statistics.paired_deletion import paired_method, paired_standard_error
 from hrsa.statistics.resampling import jackknife_standard_error
 
 LAYERS = (0, 1, 2, 3)
@@ -192,13 +192,13 @@ def test_a_mean_over_other_layers_than_the_tables_gets_no_interval(study, tmp_pa
     assert one(study.effects(tmp_path), "base-sft", -1)["note"] == NO_REPLICATES
 
 
-def test_neighbours_are_found_by_exclusion_and_k_and_scaled_as_deletions(tmp_path):
+def test_neighbours_are_found_by_exclusion_and_k_and_scaled_as_pairs_of_deletions(tmp_path):
     study = Study()
     rng = np.random.default_rng(5)
     draws = {}
     for pair, kind in (("base-sft", "sft"), ("s-seeds", "seed")):
         values = rng.uniform(0.4, 0.9, (4, 4))
-        draws[pair] = rng.standard_normal((2, 3, 4, 40))
+        draws[pair] = rng.standard_normal((2, 3, 4, 63))
         labels = {"metric": "knn", "statistic": "jaccard", "variant": "sample", "k": 10}
         study.add(pair, kind, None, pair, values, {"jaccard_draws": draws[pair]}, **labels)
     study.rows = [
@@ -208,9 +208,8 @@ def test_neighbours_are_found_by_exclusion_and_k_and_scaled_as_deletions(tmp_pat
     asked = Neighbours(ks=(5, 10, 50), exclusions=("self", "sample"))
     found = one(study.effects(tmp_path, neighbours=asked), "base-sft", 2)
     direct = (draws["s-seeds"] - draws["base-sft"])[1, 1, 2]
-    expected = deletion_standard_error(direct, deletion_draws(60))
-    assert found["se"] == pytest.approx(expected, rel=1e-10)
-    assert found["interval_method"] == "deleting 12 of 60 samples at random, 40 draws, joint"
+    assert found["se"] == pytest.approx(paired_standard_error(direct, 60), rel=1e-10)
+    assert found["interval_method"] == f"{paired_method(60)}, joint"
     assert (found["k"], found["variant"]) == (10, "sample")
     unknown = one(study.effects(tmp_path), "base-sft", 2)
     assert unknown["note"] == f"{ONE_SEED_PAIR}; {NO_REPLICATES}"

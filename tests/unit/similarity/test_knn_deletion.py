@@ -9,7 +9,8 @@ from hrsa.similarity import knn_deletion, knn_layers, knn_overlap
 from hrsa.similarity.knn_deletion import deletion_values, overlap_interval
 from hrsa.similarity.knn_shared import pair_neighbours
 from hrsa.similarity.neighbours import Neighbours, neighbours_by_exclusion
-from hrsa.statistics.deletion import deletion_draws, deletion_standard_error
+from hrsa.statistics.deletion import deletion_draws
+from hrsa.statistics.paired_deletion import paired_deletions, paired_standard_error
 
 SCORES = ("jaccard", "overlap")
 
@@ -135,21 +136,25 @@ def test_tie_bounds_count_what_is_nearer_and_what_ties(steps, start):
         assert up[place, 0] == (exact - d <= 1e-6).sum()
 
 
-def test_the_interval_is_that_of_deleting_a_fifth_of_the_samples():
-    X, Y, samples, _ = a_pair(3, n_rows=200, n_samples=40)
-    deleted = deletion_draws(40, seed=7)
+def test_the_interval_is_that_of_pairs_of_deletions():
+    X, Y, samples, tokens = a_pair(3, n_rows=200, n_samples=40)
+    codes = np.unique(samples, return_index=True)[1].argsort().argsort()[samples]
     found = knn_overlap(X, Y, k=5, samples=samples, n_permutations=0, seed=7)
-    assert found.draws.shape == (40,)
-    assert found.se == pytest.approx(deletion_standard_error(found.draws, deleted))
+    deleted = paired_deletions(40, seed=7)
+    draws = draws_of(X, Y, (5,), 42, "self", codes, tokens, deleted)[5].scores["jaccard"]
+    assert found.draws == pytest.approx(draws, abs=1e-12)
+    assert found.se == pytest.approx(paired_standard_error(draws, 40))
     assert found.ci_high - found.value == pytest.approx(1.959964 * found.se)
     assert found.value - found.ci_low == pytest.approx(1.959964 * found.se)
-    assert found.interval_method == "deleting 8 of 40 samples at random, 40 draws"
+    assert found.interval_method == (
+        "deleting 4 of 40 samples at random, 42 draws, less the excess seen in 21 pairs of them"
+    )
 
 
 def test_rows_without_samples_are_deleted_one_by_one():
     X, Y, _, _ = a_pair(3)
     found = knn_overlap(X, Y, k=5, n_permutations=0)
-    assert found.interval_method == "deleting 14 of 70 samples at random, 40 draws"
+    assert found.interval_method.startswith("deleting 7 of 70 samples at random, 42 draws")
 
 
 def test_too_few_samples_have_no_interval():
@@ -171,13 +176,12 @@ def test_no_interval_where_too_many_lists_run_out():
 
 def test_few_lists_that_run_out_are_counted_in_the_note():
     values = knn_deletion.DeletionValues(
-        scores={score: np.array([0.1, 0.2, 0.3]) for score in SCORES},
-        n_run_out=np.array([0, 3, 1]),
-        n_tokens=np.array([400, 400, 400]),
+        scores={score: np.linspace(0.1, 0.3, 63) for score in SCORES},
+        n_run_out=np.arange(63) % 4,
+        n_tokens=np.full(63, 400),
     )
-    deleted = deletion_draws(20, n_draws=3)
-    interval, note = overlap_interval(0.2, "overlap", 10, values, deleted)
-    assert interval.se == pytest.approx(deletion_standard_error(values.scores["overlap"], deleted))
+    interval, note = overlap_interval(0.2, "overlap", 10, values, paired_deletions(20))
+    assert interval.se == pytest.approx(paired_standard_error(values.scores["overlap"], 20))
     assert note == "tokens left out of a draw whose known neighbours ran out: at most 3"
 
 
@@ -210,16 +214,16 @@ def test_the_interval_of_a_mean_over_layers_is_of_the_joint_draws(two_models):
     reference, candidate, rows = two_models
     found = knn_layers(reference, candidate, rows, ks=(3, 5))
     deleted = found.arrays["deleted"]
-    assert deleted.shape == (40, rows.n_samples)
+    assert deleted.shape == (63, rows.n_samples)
     table = found.table.set_index(["statistic", "variant", "k", "layer_reference"])
     for score in SCORES:
         draws = found.arrays[f"{score}_draws"]
-        assert draws.shape == (2, 2, 3, 40)
+        assert draws.shape == (2, 2, 3, 63)
         for place, layer in enumerate(reference.layers):
             se = table.loc[(score, "sample", 5, layer), "se"]
-            assert se == pytest.approx(deletion_standard_error(draws[1, 1, place], deleted))
+            assert se == pytest.approx(paired_standard_error(draws[1, 1, place], rows.n_samples))
         row = table.loc[(score, "sample", 5, -1)]
-        joint = deletion_standard_error(draws[1, 1, 1:].mean(axis=0), deleted)
+        joint = paired_standard_error(draws[1, 1, 1:].mean(axis=0), rows.n_samples)
         assert row["se"] == pytest.approx(joint)
         assert row["ci_low"] == pytest.approx(row["value"] - 1.959964 * joint)
         direct = knn_overlap(

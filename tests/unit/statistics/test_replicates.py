@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hrsa.statistics.deletion import deletion_draws, deletion_interval
+from hrsa.statistics.paired_deletion import paired_interval
 from hrsa.statistics.replicates import (
     Estimate,
     estimate,
@@ -104,6 +105,19 @@ def test_random_deletion_has_its_own_scale():
     assert found.method == "deleting 20 of 100 samples at random, 40 draws, joint"
 
 
+def test_pairs_of_deletions_have_their_own_scale():
+    draws = np.random.default_rng(1).standard_normal((2, 63))
+    pairs = {"scheme": "pairs", "n_samples": 100}
+    a, b = estimate(0.2, draws[0], **pairs), estimate(0.5, draws[1], **pairs)
+    expected = paired_interval(-0.3, draws[0] - draws[1], 100)
+    found = (a - b).interval
+    assert found.se == pytest.approx(expected.se, rel=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-5)
+    assert found.method == f"{expected.method}, joint"
+    with pytest.raises(ValueError, match="leave out other samples"):
+        a - estimate(0.5, draws[1], scheme="deletion", n_samples=100)
+
+
 def test_bootstrap_draws_are_paired():
     rng = np.random.default_rng(1)
     right = rng.random((2, 300)) < 0.7
@@ -159,9 +173,10 @@ def test_what_has_no_replicates_has_no_interval(data):
     assert (a - missing).value == a.value - 0.5
     undefined = estimate(0.5, np.full(25, np.nan))
     assert (a - undefined).interval == Interval()
-    for too_few in (np.empty(0), np.ones(40)):
-        found = estimate(0.5, too_few, scheme="deletion", n_samples=4)
-        assert found.interval == Interval()
+    for scheme in ("deletion", "pairs"):
+        for too_few in (np.empty(0), np.ones(63)):
+            found = estimate(0.5, too_few, scheme=scheme, n_samples=4)
+            assert found.interval == Interval()
 
 
 def test_a_combination_of_nothing_is_refused():

@@ -2,7 +2,8 @@
 
 A file `<metric>/<pair>.h5` has a group `<reference>~<candidate>/<dataset>` for each comparison.
 Arrays that end in `_replicates` hold delete-one-block values (last axis: blocks), those in `_draws`
-values with a fifth of the samples deleted, or for the probe bootstrap draws (last axis: draws).
+values with a random part of the samples deleted, or for the probe bootstrap draws (last axis:
+draws).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,8 @@ import numpy as np
 from hrsa.statistics.replicates import Scheme
 
 Cell = tuple[int, int]
+# How the draws of a metric were made, where it is not by deletion of a random fifth.
+_OF_DRAWS: dict[str, Scheme] = {"probe": "bootstrap", "knn": "pairs"}
 
 
 class Comparison(NamedTuple):
@@ -36,7 +39,7 @@ class CellReplicates:
     ----------
     cells : mapping of (layer of the reference, layer of the candidate) to numpy.ndarray
         Shape (n_replicates,).
-    scheme : {"blocks", "deletion", "bootstrap"}
+    scheme : {"blocks", "deletion", "pairs", "bootstrap"}
         How they were made.
     """
 
@@ -135,7 +138,7 @@ def cell_replicates(
 def _scheme(metric: str, name: str) -> Scheme:
     if not name.endswith("_draws"):
         return "blocks"
-    return "bootstrap" if metric == "probe" else "deletion"
+    return _OF_DRAWS.get(metric, "deletion")
 
 
 def _known(cells: Mapping[Cell, np.ndarray], scheme: Scheme) -> CellReplicates:

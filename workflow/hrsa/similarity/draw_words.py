@@ -89,7 +89,6 @@ def count_draws(words: np.ndarray, n_draws: int) -> np.ndarray:
     numpy.ndarray of int32, shape (n_columns, n_draws)
     """
     total = np.zeros((words.shape[1], n_draws), dtype=np.int32)
-    # words = words[words.any(axis=1)]
     digit = 0
     while len(words):
         words, carried = _sum_bits(words)

@@ -27,7 +27,7 @@ from hrsa.similarity.neighbours import (
 )
 from hrsa.similarity.results import LayerComparison, NeighbourOverlapResult
 from hrsa.statistics.blocks import sample_codes
-from hrsa.statistics.deletion import deletion_draws
+from hrsa.statistics.paired_deletion import paired_deletions
 from hrsa.statistics.permutation import N_PERMUTATIONS, p_value
 
 
@@ -70,10 +70,11 @@ def knn_overlap(
     -------
     NeighbourOverlapResult
         ``value`` is the mean over tokens. Neighbours tied at the k-th distance √(2 − 2cos), within
-        1e-6, share the places that are left. The interval is from deleting a random fifth of the
-        samples, neighbours decided anew among the rest. Chance is exact for independent rows; with
-        ties it is the mean over 20 random permutations of rows. ``p`` permutes whole samples, on
-        equally many rows of each and 2000 at most; under "type" tokens move with their samples.
+        1e-6, share the places that are left. The interval is from deleting random tenths of the
+        samples, alone and two by two, neighbours decided anew among the rest. Chance is exact for
+        independent rows; with ties it is the mean over 20 random permutations of rows. ``p``
+        permutes whole samples, on equally many rows of each and 2000 at most; under "type" tokens
+        move with their samples.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def knn_overlap(
     shared = shared_neighbours(pair, (k,))[k]
     per_token = score_overlap(shared.weight, k, score)
     value = float(per_token.mean())
-    deleted = deletion_draws(int(codes.max()) + 1, seed=seed)
+    deleted = paired_deletions(int(codes.max()) + 1, seed=seed)
     draws = deletion_values(pair, (k,), codes, deleted)[k]
     interval, remark = overlap_interval(value, score, k, draws, deleted)
     null = null_rows(codes, tokens, n_permutations=n_permutations, seed=seed)
@@ -165,8 +166,9 @@ def knn_layers(
         second): of each layer, of the mean, and of the maximum (``jaccard_max``, ``overlap_max``).
         Arrays: ``per_token`` (exclusions × ks × matched layers × n_tokens): overlap of each token,
         float32; ``jaccard_draws`` and ``overlap_draws`` (exclusions × ks × matched layers ×
-        n_draws): means without the samples of each draw, NaN where there is no interval;
-        ``deleted`` (n_draws × n_samples): those samples, in order of first appearance;
+        n_draws): means without the samples of each draw, NaN where there is no interval (the draws
+        are `hrsa.statistics.paired_deletion.paired_deletions`); ``deleted`` (n_draws × n_samples):
+        those samples, in order of first appearance;
         ``layers_reference`` and ``layers_candidate`` of the matched layers.
 
     Raises
@@ -182,7 +184,7 @@ def knn_layers(
     )
     n_neighbours = _n_wanted(reference, candidate, rows, ks, exclude)
     codes = sample_codes(rows.samples, len(rows.reference))
-    deleted = deletion_draws(rows.n_samples, seed=seed)
+    deleted = paired_deletions(rows.n_samples, seed=seed)
     null = null_rows(codes, rows.tokens, n_permutations=n_permutations, seed=seed)
     table = MetricTable.of_rows("knn", matched, rows)
     overlaps = OverlapTable(

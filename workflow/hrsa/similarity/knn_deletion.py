@@ -1,4 +1,4 @@
-"""k-NN overlap without a random fifth of the samples, re-read from lists that are long enough.
+"""k-NN overlap without a random part of the samples, re-read from lists that are long enough.
 
 A neighbour that goes leaves its place to the next survivor of the stored list, so that nothing is
 computed anew. All draws are read at once (see `hrsa.similarity.draw_words`).
@@ -20,7 +20,8 @@ from hrsa.similarity.draw_words import (
 from hrsa.similarity.knn_chance import SCORES, Score, score_overlap
 from hrsa.similarity.knn_shared import NeighbourPair
 from hrsa.similarity.neighbours import Neighbours
-from hrsa.statistics.deletion import MIN_SAMPLES, deletion_interval
+from hrsa.statistics.deletion import MIN_SAMPLES
+from hrsa.statistics.paired_deletion import paired_interval
 from hrsa.statistics.resampling import Interval
 
 # Share of a draw's tokens that may be left out of it because their lists ran out.
@@ -73,7 +74,7 @@ def overlap_interval(
     found : DeletionValues
         Of that k.
     deleted : numpy.ndarray of bool, shape (n_draws, n_samples)
-        The draws.
+        See `hrsa.statistics.paired_deletion.paired_deletions`.
 
     Returns
     -------
@@ -82,8 +83,8 @@ def overlap_interval(
         out.
     note : str
     """
+    n_samples = deleted.shape[1]
     if not len(deleted):
-        n_samples = deleted.shape[1]
         return (
             Interval(),
             f"no interval: needs {MIN_SAMPLES} samples at least, there are {n_samples}",
@@ -96,7 +97,7 @@ def overlap_interval(
         )
     most = int(found.n_run_out.max())
     note = f"tokens left out of a draw whose known neighbours ran out: at most {most}"
-    return deletion_interval(value, found.scores[score], deleted), note if most else ""
+    return paired_interval(value, found.scores[score], n_samples), note if most else ""
 
 
 def deletion_values(
@@ -116,7 +117,7 @@ def deletion_values(
     codes : numpy.ndarray of int64, shape (n_rows,)
         Sample of each row, numbered from 0.
     deleted : numpy.ndarray of bool, shape (n_draws, n_samples)
-        See `hrsa.statistics.deletion.deletion_draws`.
+        True where a sample is deleted.
 
     Returns
     -------

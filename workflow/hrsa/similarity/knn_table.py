@@ -15,7 +15,7 @@ from hrsa.similarity.layers import (
     interval_columns,
     join_notes,
 )
-from hrsa.statistics.deletion import deletion_interval
+from hrsa.statistics.paired_deletion import paired_interval
 from hrsa.statistics.permutation import p_of_maximum, p_value
 
 HEADLINE_K = 10
@@ -151,7 +151,7 @@ class OverlapTable:
     def _add_mean(self, e: int, s: int, name: str, k: int, score: Score, inner: np.ndarray) -> None:
         draws = self._draws[score][e, s, inner].mean(axis=0)
         value = float(self._values[score][e, s, inner].mean())
-        interval = deletion_interval(value, draws, self._deleted)
+        interval = paired_interval(value, draws, self._deleted.shape[1])
         remark = "" if interval.se is not None else NO_MEAN_INTERVAL
         p, permuted = None, None
         if k == k_of_null(self._ks):

@@ -190,7 +190,8 @@ class NeighbourOverlapResult(SimilarityResult):
     per_token : numpy.ndarray, shape (n_tokens,)
         Overlap or Jaccard of each token.
     draws : numpy.ndarray of shape (n_draws,), or None
-        ``value`` with a random fifth of the samples deleted, which gives the interval.
+        ``value`` without random parts of the samples, which gives the interval (see
+        `hrsa.statistics.paired_deletion`).
     """
 
     per_token: np.ndarray = field(repr=False)

@@ -2,6 +2,7 @@
 
 Neighbour lists and row entropies jump when a sample goes, so that deleting one block at a time says
 little of their spread. Deleting many samples at once does (delete-d jackknife, d = a fifth).
+Neighbour overlaps need pairs of deletions: see `hrsa.statistics.paired_deletion`.
 """
 
 import numpy as np

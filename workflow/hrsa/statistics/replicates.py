@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hrsa.statistics.deletion import deletion_draws
+from hrsa.statistics.paired_deletion import paired_method, paired_standard_error
 from hrsa.statistics.resampling import Interval, jackknife_standard_error
 
-Scheme = Literal["blocks", "deletion", "bootstrap"]
+Scheme = Literal["blocks", "deletion", "pairs", "bootstrap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +29,11 @@ class Replicates:
     ----------
     values : numpy.ndarray, shape (n_replicates,)
         NaN where undefined.
-    scheme : {"blocks", "deletion", "bootstrap"}
-        Each without one block of samples; without a random fifth of them; or on samples drawn with
-        replacement.
+    scheme : {"blocks", "deletion", "pairs", "bootstrap"}
+        Each without one block of samples; without a random part of them (`deletion_draws`); without
+        the sets of `hrsa.statistics.paired_deletion`; or on samples drawn with replacement.
     n_samples : int
-        Samples in all; needed for "deletion".
+        Samples in all; needed for "deletion" and "pairs".
     rows : hashable
         Tells the rows apart that the samples are of: replicates are joint where it is equal.
     """
@@ -45,7 +46,7 @@ class Replicates:
     @property
     def is_defined(self) -> bool:
         """Whether there are two replicates at least, and none is undefined."""
-        if self.scheme == "deletion" and not self.n_deleted:  # too few samples for draws
+        if self.scheme in ("deletion", "pairs") and not self.n_deleted:  # too few samples for draws
             return False
         return len(self.values) > 1 and bool(np.isfinite(self.values).all())
 
@@ -56,9 +57,14 @@ class Replicates:
 
     @property
     def standard_error(self) -> float:
-        """Jackknife over blocks, (S − d)/d · var over deletions, var over bootstrap draws."""
+        """Jackknife over blocks, (S − d)/d · var over deletions, var over bootstrap draws.
+
+        "pairs": see `hrsa.statistics.paired_deletion.paired_standard_error`.
+        """
         if self.scheme == "blocks":
             return jackknife_standard_error(self.values)
+        if self.scheme == "pairs":
+            return paired_standard_error(self.values, self.n_samples)
         variance = np.var(self.values, ddof=1)
         if self.scheme == "deletion":
             variance *= (self.n_samples - self.n_deleted) / self.n_deleted
@@ -77,6 +83,8 @@ class Replicates:
             return f"jackknife over {n} blocks of samples"
         if self.scheme == "bootstrap":
             return f"bootstrap of samples, {n} draws"
+        if self.scheme == "pairs":
+            return paired_method(self.n_samples)
         return f"deleting {self.n_deleted} of {self.n_samples} samples at random, {n} draws"
 
     def is_joint_with(self, other: "Replicates") -> bool:
@@ -171,10 +179,10 @@ def estimate(
     replicates : array-like of shape (n_replicates,), or None
         On other samples; None where there are none, which leaves any combination with it without
         an interval.
-    scheme : {"blocks", "deletion", "bootstrap"}
+    scheme : {"blocks", "deletion", "pairs", "bootstrap"}
         How they were made (see `Replicates`).
     n_samples : int
-        Samples in all; needed for "deletion" (see `hrsa.statistics.deletion.deletion_draws`).
+        Samples in all; needed for "deletion" and "pairs".
     dataset : str
         Estimates of one data set are joint, of different ones independent.
     rows : hashable
