@@ -1,15 +1,19 @@
 """Peak resident memory of the streamed metrics, each in a process of its own.
 
-    python tests/memory/peak_memory.py FOLDER
+    python tests/memory/peak_memory.py FOLDER [METRIC …]
 
 measures width 896, 10 000 and 200 000 rows, and a budget of 64 MiB, on files that it writes to
-FOLDER (1.5 GB) and removes again. Linux only: the peak is that of the process alone, while
+FOLDER (1.5 GB) and removes again. All metrics when none is named. The time of neighbours goes with
+the square of the rows: `--rows` and `--memory-mb` set another large number of rows and a budget, of
+which the file must be at least ten times. Linux only: the peak is that of the process alone, while
 `resource.getrusage` would count that of the one that started it.
 """
 
+import argparse
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +21,10 @@ import numpy as np
 from hrsa.activations.alignment import paired_rows
 from hrsa.activations.store import ActivationWriter, open_activations
 
-METRICS = ("cka", "correlation", "procrustes")
+STREAMED = ("cka", "correlation", "procrustes")
+METRICS = (*STREAMED, "neighbours")
 MODELS = ("reference", "candidate")
+ONE = "--one"  # measure this process, instead of starting others
 STATUS = Path("/proc/self/status")
 LAYER = 1
 SAMPLE_ROWS = 20
@@ -27,16 +33,19 @@ WRITTEN_ROWS = 4000
 
 @dataclass(frozen=True)
 class Sizes:
-    """Width, a small and a large number of rows, and the budget in bytes."""
+    """Width, a small and a large number of rows, the budget in bytes, and size of neighbourhood."""
 
     width: int
     small: int
     large: int
     memory: int
+    k: int = 50
 
 
 FULL = Sizes(width=896, small=10_000, large=200_000, memory=64 * 2**20)
 SHORT = Sizes(width=128, small=3_000, large=60_000, memory=2_900_000)
+# The time of neighbours goes with the square of the rows.
+SHORT_NEIGHBOURS = Sizes(width=1024, small=500, large=5_000, memory=2_000_000, k=5)
 
 
 def write_pair(folder: Path, n_rows: int, width: int) -> list[Path]:
@@ -84,20 +93,21 @@ def _writer(path: Path, n_rows: int, width: int) -> ActivationWriter:
     )
 
 
-def peak_of(metric: str, paths: list[Path], memory: int) -> int:
+def peak_of(metric: str, paths: list[Path], sizes: Sizes) -> int:
     """Peak resident kilobytes of a process that computes one metric."""
-    command = [sys.executable, __file__, metric, *map(str, paths), str(memory)]
+    options = [sizes.memory, sizes.k]
+    command = [sys.executable, __file__, ONE, metric, *map(str, [*paths, *options])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stdout)
 
 
-def growth(folder: Path, sizes: Sizes) -> dict[str, tuple[int, int]]:
+def growth(folder: Path, sizes: Sizes, metrics: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Peak of each metric in kilobytes, at the small and at the large number of rows."""
-    peaks: dict[str, list[int]] = {metric: [] for metric in METRICS}
+    peaks: dict[str, list[int]] = {metric: [] for metric in metrics}
     for n_rows in (sizes.small, sizes.large):
         paths = write_pair(folder / str(n_rows), n_rows, sizes.width)
-        for metric in METRICS:
-            peaks[metric].append(peak_of(metric, paths, sizes.memory))
+        for metric in metrics:
+            peaks[metric].append(peak_of(metric, paths, sizes))
         if n_rows == sizes.large:
             assert min(path.stat().st_size for path in paths) >= 10 * sizes.memory
         for path in paths:
@@ -105,7 +115,10 @@ def growth(folder: Path, sizes: Sizes) -> dict[str, tuple[int, int]]:
     return {metric: (small, large) for metric, (small, large) in peaks.items()}
 
 
-def _compute(metric: str, paths: list[str], memory: int) -> None:
+def _compute(metric: str, paths: list[str], memory: int, k: int) -> None:
+    if metric == "neighbours":
+        _find_neighbours(Path(paths[0]), memory, k)
+        return
     with open_activations(paths[0]) as reference, open_activations(paths[1]) as candidate:
         rows = paired_rows(reference, candidate)
         if metric == "cka":
@@ -123,15 +136,35 @@ def _compute(metric: str, paths: list[str], memory: int) -> None:
             procrustes_layers(reference, candidate, rows, memory=memory, **few)
 
 
+def _find_neighbours(path: Path, memory: int, k: int) -> None:
+    from hrsa.similarity.neighbour_store import compute_neighbours
+
+    target = path.with_suffix(".neighbours")
+    with open_activations(path) as activations:
+        compute_neighbours(activations, target, ks=(k,), memory=memory)
+    target.unlink()
+
+
 def _own_peak() -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1])
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("metrics", nargs="*", choices=METRICS, default=METRICS, metavar="METRIC")
+    parser.add_argument("--rows", type=int, default=FULL.large)
+    parser.add_argument("--memory-mb", type=int, default=FULL.memory // 2**20)
+    options = parser.parse_args()
+    sizes = replace(FULL, large=options.rows, memory=options.memory_mb * 2**20)
+    for name, (small, large) in growth(options.folder, sizes, options.metrics).items():
+        print(f"{name}: {small} kB, {large} kB, {large / small - 1:+.1%}", flush=True)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        for name, (small, large) in growth(Path(sys.argv[1]), FULL).items():
-            print(f"{name}: {small} kB, {large} kB, {large / small - 1:+.1%}", flush=True)
-    else:
-        _compute(sys.argv[1], sys.argv[2:4], int(sys.argv[4]))
+    if sys.argv[1] == ONE:
+        _compute(sys.argv[2], sys.argv[3:5], *map(int, sys.argv[5:]))
         print(_own_peak())
+    else:
+        _main()

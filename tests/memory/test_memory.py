@@ -1,5 +1,5 @@
 import pytest
-from peak_memory import METRICS, SHORT, STATUS, growth
+from peak_memory import SHORT, SHORT_NEIGHBOURS, STATUS, STREAMED, growth
 
 pytestmark = [
     pytest.mark.slow,
@@ -10,10 +10,15 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def peaks(tmp_path_factory):
     """Peak of each metric in kilobytes, at 3 000 and at 60 000 rows."""
-    return growth(tmp_path_factory.mktemp("activations"), SHORT)
+    return growth(tmp_path_factory.mktemp("activations"), SHORT, STREAMED)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", STREAMED)
 def test_twenty_times_the_rows_take_the_same_memory(metric, peaks):
     small, large = peaks[metric]
+    assert large < 1.1 * small
+
+
+def test_neighbours_among_ten_times_the_rows_take_the_same_memory(tmp_path):
+    small, large = growth(tmp_path, SHORT_NEIGHBOURS, ["neighbours"])["neighbours"]
     assert large < 1.1 * small

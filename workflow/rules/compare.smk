@@ -34,6 +34,7 @@ for steps, instances in study.schedules.items():
         params:
             k=study.metric_settings("knn").get("k"),
             exclude=study.metric_settings("neighbours").get("exclude"),
+            memory_mb=study.config["memory_mb"],
             code=code_version("neighbours.py"),
         message:
             "Finding nearest neighbours in {wildcards.instance}"

@@ -22,4 +22,5 @@ with job(snakemake):
                 Path(target),
                 ks=snakemake.params.k,
                 exclude=snakemake.params.exclude,
+                memory=snakemake.params.memory_mb * 2**20,
             )

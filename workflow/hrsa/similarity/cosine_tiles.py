@@ -1,4 +1,4 @@
-"""Nearest rows by cosine within a tile of rows: exact in order, ties included."""
+"""Tables of cosines in tiles: how large they may be, and which of their values to look at."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,22 +10,37 @@ TIE_TOLERANCE = 1e-6
 # Bytes of a tile of cosines in float32; what is worked out from it takes about as much again.
 TILE_BUDGET = 2**26
 _MAX_TILE_ROWS = 512
-# Pairs of rows whose cosines are refined at once: few enough to stay in the cache.
-_REFINED_PAIRS = 2**11
-# Cosines in float32 that are closer than this are computed again in float64: it covers the
-# tolerance (a step of 1e-6 in distance is at most 2e-6 in cosine) and an error of 1.5e-6 in each.
-_CLOSE = 2 * TIE_TOLERANCE + 2 * 1.5e-6
-# Columns of which only the largest is looked at when bounding the k-th cosine of a row from below.
-_GROUP = 8
+# Streamed, all rows are read again for each tile: the taller it is, the less often.
+_MAX_STREAMED_ROWS = 8192
+_MAX_CHUNK_ROWS = 1024
+_MIN_CHUNK_ROWS = 16
+# Bytes of one neighbour that a running selection holds: row, column and cosine.
+HELD_BYTES = 12
+# Bytes that an entry takes while lists are sorted, with all copies.
+SORT_BYTES = 50
 
 
-@dataclass(frozen=True, eq=False)
-class TileNeighbours:
-    """Neighbours of some rows: how many each has, and their indices and distances joined."""
+@dataclass(frozen=True)
+class TileShape:
+    """How much of the cosines is worked on at once.
 
-    lengths: np.ndarray
-    index: np.ndarray
-    distance: np.ndarray
+    Attributes
+    ----------
+    height : int
+        Rows whose neighbours are looked for together.
+    width : int
+        Rows that they are compared with at once.
+    most_held : int
+        Neighbours that a selection may hold before it drops those that are out of the running; it
+        ends with at most twice as many, or the tile is split.
+    sort_bytes : int
+        What sorting the lists may take; they are sorted some rows at a time.
+    """
+
+    height: int
+    width: int
+    most_held: int
+    sort_bytes: int
 
 
 def tiles(n_rows: int, budget: int = TILE_BUDGET) -> Iterator[np.ndarray]:
@@ -38,96 +53,56 @@ def tiles(n_rows: int, budget: int = TILE_BUDGET) -> Iterator[np.ndarray]:
     budget : int
         Bytes that a tile of 4-byte numbers may have; a tile has one row in any case.
     """
-    height = min(max(budget // (4 * n_rows), 1), _MAX_TILE_ROWS)
+    height = _height(n_rows, budget)
     for start in range(0, n_rows, height):
         yield np.arange(start, min(start + height, n_rows))
 
 
-def unit_rows(X: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1.
-
-    Raises
-    ------
-    ValueError
-        When a row is all zeros.
-    """
-    norms = np.linalg.norm(X, axis=1)
-    if not norms.all():
-        row = int(np.argmin(norms))
-        raise ValueError(f"row {row} is all zeros: it has no direction, so no cosine is defined")
-    return X / norms[:, None]
-
-
-def select_nearest(
-    cosines: np.ndarray, tile: np.ndarray, unit: np.ndarray, k: int
-) -> TileNeighbours:
-    """Pick the ``k`` nearest of each row of a tile and what ties with the last, nearest first.
+def kept_shape(n_rows: int, n_selections: int, budget: int) -> TileShape:
+    """Shape of tiles where all rows are in memory: against all of them at once.
 
     Parameters
     ----------
-    cosines : numpy.ndarray of float32, shape (n_tile, n_rows)
-        −∞ for rows that may not be a neighbour.
-    tile : numpy.ndarray of int64, shape (n_tile,)
-        Rows of the tile.
-    unit : numpy.ndarray of float64, shape (n_rows, width)
-        All rows, of length 1: where float32 cannot tell two cosines apart, they are taken anew.
+    n_rows : int
+        Rows in all.
+    n_selections : int
+        Selections that are made from the same cosines.
+    budget : int
+        Bytes of a tile of cosines; the selections take at most as much again, so does sorting.
+    """
+    return TileShape(
+        height=_height(n_rows, budget),
+        width=n_rows,
+        most_held=max(budget // (2 * HELD_BYTES * n_selections), 1),
+        sort_bytes=budget,
+    )
+
+
+def streamed_shape(width: int, k: int, n_selections: int, memory: int) -> TileShape:
+    """Shape of tiles where rows are read from disk: as tall as the memory allows.
+
+    Parameters
+    ----------
+    width : int
+        Numbers in a row.
     k : int
-        Wanted neighbours; each row of the tile may have as many.
+        Wanted neighbours.
+    n_selections : int
+        Selections that are made from the same cosines.
+    memory : int
+        Bytes for all of it, rows included. A quarter of it is left to whoever reads the rows.
     """
-    floor = _lower_bound(cosines, k) - _CLOSE
-    place = np.flatnonzero(cosines >= floor[:, None])
-    row = place // cosines.shape[1]
-    counts = np.bincount(row, minlength=len(tile))
-    within = np.arange(len(place)) - (np.cumsum(counts) - counts)[row]
-    values = np.full((len(tile), counts.max()), -np.inf)
-    columns = np.zeros(values.shape, dtype=np.int32)
-    values[row, within] = cosines.ravel()[place]
-    columns[row, within] = place - row * cosines.shape[1]
-    values, columns = _sort(values, columns)
-    _refine(values, columns, tile, unit)
-    values, columns = _sort(values, columns)
-    # Rounded before ties are decided, so that lists from a file decide as those in memory.
-    distances = np.sqrt(np.maximum(2 - 2 * values, 0)).astype(np.float32)
-    last = distances[:, k - 1].astype(np.float64)
-    kept = distances <= (last + TIE_TOLERANCE)[:, None]
-    return TileNeighbours(kept.sum(axis=1), columns[kept], distances[kept])
+    row = 4 * width
+    chunk = min(max(memory // (8 * row), _MIN_CHUNK_ROWS), _MAX_CHUNK_ROWS)
+    # Half as many again as wanted are held; twice that for a moment, and copied once to drop some.
+    held = k + k // 2
+    lists = 2 * HELD_BYTES * held * (n_selections + 1)
+    # Cosines, which of them may not count, and which are large enough.
+    cosines = (4 + 1 + 1) * chunk
+    height = (memory * 3 // 4 - row * chunk) // (row + lists + cosines)
+    height = min(max(height, 1), _MAX_STREAMED_ROWS)
+    return TileShape(height, chunk, height * held, memory // 8)
 
 
-def _lower_bound(cosines: np.ndarray, k: int) -> np.ndarray:
-    """Give a value that at least ``k`` cosines of each row reach, close to the k-th largest.
-
-    The k-th largest of maxima of disjoint groups of columns is one, and is found in far less time.
-    """
-    n_groups = cosines.shape[1] // _GROUP
-    if n_groups >= 2 * k:
-        grouped = cosines[:, : n_groups * _GROUP].reshape(len(cosines), _GROUP, n_groups)
-        candidates = grouped.max(axis=1)
-        bound = _kth_largest(candidates, k)
-        if np.isfinite(bound).all():
-            return bound
-    return _kth_largest(cosines, k)
-
-
-def _kth_largest(values: np.ndarray, k: int) -> np.ndarray:
-    place = values.shape[1] - k
-    return np.partition(values, place, axis=1)[:, place]
-
-
-def _sort(values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort each row by falling cosine, then rising column, whatever order they come in."""
-    order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(values, order, 1), np.take_along_axis(columns, order, 1)
-
-
-def _refine(values: np.ndarray, columns: np.ndarray, tile: np.ndarray, unit: np.ndarray) -> None:
-    """Compute again, in float64 and in place, cosines that float32 may have put out of order."""
-    with np.errstate(invalid="ignore"):
-        close = values[:, :-1] - values[:, 1:] < _CLOSE
-    near = np.zeros(values.shape, dtype=bool)
-    near[:, :-1] |= close
-    near[:, 1:] |= close
-    near &= np.isfinite(values)
-    rows, places = np.nonzero(near)
-    for start in range(0, len(rows), _REFINED_PAIRS):
-        row, place = rows[start : start + _REFINED_PAIRS], places[start : start + _REFINED_PAIRS]
-        values[row, place] = np.einsum("ij,ij->i", unit[tile[row]], unit[columns[row, place]])
+def _height(n_rows: int, budget: int) -> int:
+    return min(max(budget // (4 * n_rows), 1), _MAX_TILE_ROWS)

@@ -2,24 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hrsa.similarity.arrays import check_matrix
-from hrsa.similarity.cosine_tiles import (
-    TIE_TOLERANCE,
-    TILE_BUDGET,
-    TileNeighbours,
-    select_nearest,
-    tiles,
-    unit_rows,
-)
-from hrsa.statistics.blocks import sample_codes
+from hrsa.similarity.cosine_tiles import TIE_TOLERANCE, TILE_BUDGET, kept_shape
+from hrsa.similarity.exclusions import EXCLUSIONS, AllowedRows, Exclusion, allowed_rows
+from hrsa.similarity.neighbour_search import search
+from hrsa.similarity.running_selection import TileNeighbours
+from hrsa.similarity.unit_rows import KeptRows, unit_rows
 
-Exclusion = Literal["self", "sample", "type"]
-EXCLUSIONS: tuple[Exclusion, ...] = ("self", "sample", "type")
+__all__ = [
+    "EXCLUSIONS",
+    "Exclusion",
+    "Membership",
+    "Neighbours",
+    "TieCounts",
+    "fewest_allowed",
+    "membership",
+    "n_kept",
+    "nearest_neighbours",
+    "neighbours_by_exclusion",
+    "surplus",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +121,7 @@ def nearest_neighbours(
     samples, tokens : array-like of length n_tokens, or None
         Sample of each row (needed for "sample"; None: each row its own), token id (for "type").
     budget : int
-        Bytes of a tile of cosines, the largest table that is held beside ``X`` and the lists.
+        Bytes of a tile of cosines, the largest table that is held beside the rows and the lists.
 
     Returns
     -------
@@ -157,22 +163,16 @@ def neighbours_by_exclusion(
     ValueError
         As `nearest_neighbours`.
     """
-    labels = _exclusion_labels(exclude, len(X), samples, tokens)
-    allowed = _n_allowed(exclude, labels, len(X))
-    for name, counts in allowed.items():
-        _check_n_neighbours(n_neighbours, name, counts)
-    unit = unit_rows(X)
-    single = unit.astype(np.float32)
-    found: dict[Exclusion, list[TileNeighbours]] = {name: [] for name in allowed}
-    for tile in tiles(len(X), budget):
-        cosines = single[tile] @ single.T
-        cosines[np.arange(len(tile)), tile] = -np.inf
-        # Each exclusion adds to the one before it, so that one tile serves all.
-        for name in allowed:
-            for codes in labels[name] if name != "self" else []:
-                cosines[codes[tile][:, None] == codes] = -np.inf
-            found[name].append(select_nearest(cosines, tile, unit, n_neighbours))
-    return {name: _join(lists, n_neighbours, allowed[name], name) for name, lists in found.items()}
+    allowed = allowed_rows(exclude, len(X), samples, tokens)
+    allowed.check(n_neighbours)
+    found: dict[Exclusion, list[TileNeighbours]] = {name: [] for name in allowed.labels}
+    shape = kept_shape(len(X), len(found), budget)
+    for name, part in search(KeptRows(unit_rows(X)), n_neighbours, allowed.labels, shape):
+        found[name].append(part)
+    return {
+        name: _join(parts, n_neighbours, allowed.n_allowed[name], name)
+        for name, parts in found.items()
+    }
 
 
 def membership(neighbours: Neighbours, k: int) -> Membership:
@@ -235,10 +235,19 @@ def surplus(
     ValueError
         When fewer than ``max(ks)`` rows may be neighbours of a row.
     """
-    allowed = _n_allowed(exclude, _exclusion_labels(exclude, n_rows, samples, tokens), n_rows)
-    for name, counts in allowed.items():
-        _check_n_neighbours(max(ks), name, counts)
-    return min([2 * max(ks) + 32, *(int(counts.min()) for counts in allowed.values())])
+    return n_kept(ks, allowed_rows(exclude, n_rows, samples, tokens))
+
+
+def n_kept(ks: Sequence[int], allowed: AllowedRows) -> int:
+    """Count the neighbours to keep, as `surplus` does, where the allowed rows are known.
+
+    Raises
+    ------
+    ValueError
+        As `surplus`.
+    """
+    allowed.check(max(ks))
+    return min(2 * max(ks) + 32, allowed.fewest)
 
 
 def fewest_allowed(
@@ -257,71 +266,7 @@ def fewest_allowed(
     exclude, samples, tokens
         As for `nearest_neighbours`.
     """
-    labels = _exclusion_labels((exclude,), n_rows, samples, tokens)
-    return int(_n_allowed((exclude,), labels, n_rows)[exclude].min())
-
-
-def _exclusion_labels(
-    exclude: Sequence[Exclusion],
-    n_rows: int,
-    samples: npt.ArrayLike | None,
-    tokens: npt.ArrayLike | None,
-) -> dict[Exclusion, list[np.ndarray]]:
-    """What each exclusion adds to the one before it in order: labels that must differ."""
-    for name in exclude:
-        if name not in EXCLUSIONS:
-            raise ValueError(f"exclude must be one of {', '.join(EXCLUSIONS)}, got {name!r}")
-    if "sample" in exclude and samples is None:
-        raise ValueError("exclude='sample' needs samples: the sample of each row")
-    if "type" in exclude and tokens is None:
-        raise ValueError("exclude='type' needs tokens: the token id of each row")
-    by_sample = [] if samples is None else [sample_codes(samples, n_rows)]
-    by_row = [sample_codes(None, n_rows)]
-    labels: dict[Exclusion, list[np.ndarray]] = {
-        "self": by_row,
-        "sample": by_sample,
-        "type": by_sample,
-    }
-    if tokens is not None:
-        if np.shape(tokens) != (n_rows,):
-            raise ValueError(
-                f"tokens must name the token of each of the {n_rows} rows, got shape "
-                f"{np.shape(tokens)}"
-            )
-        labels["type"] = [*by_sample, np.asarray(tokens)]
-    return labels
-
-
-def _n_allowed(
-    exclude: Sequence[Exclusion], labels: dict[Exclusion, list[np.ndarray]], n_rows: int
-) -> dict[Exclusion, np.ndarray]:
-    """Rows that may be a neighbour of each row (n_rows,), exclusions in the order of EXCLUSIONS."""
-    allowed: dict[Exclusion, np.ndarray] = {}
-    for name in EXCLUSIONS:
-        if name in exclude:
-            sizes = [_group_sizes(codes) for codes in labels[name]]
-            if len(sizes) == 2:
-                # Rows of the same sample and the same token were counted twice.
-                sizes.append(-_group_sizes(np.column_stack(labels[name])))
-            allowed[name] = n_rows - np.sum(sizes, axis=0)
-    return allowed
-
-
-def _group_sizes(labels: np.ndarray) -> np.ndarray:
-    """Rows that share each row's label."""
-    _, inverse, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-    return counts[inverse.reshape(-1)]
-
-
-def _check_n_neighbours(n_neighbours: int, exclude: str, allowed: np.ndarray) -> None:
-    if n_neighbours < 1:
-        raise ValueError(f"the number of neighbours must be at least 1, got {n_neighbours}")
-    if allowed.min() < n_neighbours:
-        row = int(np.argmin(allowed))
-        raise ValueError(
-            f"{n_neighbours} neighbours are wanted, but with exclusion {exclude!r} only "
-            f"{allowed[row]} of {len(allowed)} rows may be a neighbour of row {row}"
-        )
+    return allowed_rows((exclude,), n_rows, samples, tokens).fewest
 
 
 def _join(
