@@ -74,7 +74,9 @@ def compare(
     ] = 199,
     view: Annotated[
         list[View] | None,
-        typer.Option(help="Way to look at the files; may be repeated. Default: raw."),
+        typer.Option(
+            help="Way to look at the files, with its own p; may be repeated. Default: raw."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV file for all rows, columns as in similarity.csv.")

@@ -106,7 +106,8 @@ def _measured_views(
                     statistics=statistics,
                 )
             )
-            measured.append((seen, found))
+            if seen.rows is whole.rows:  # no other can show just the same as a later one
+                measured.append((seen, found))
         yield view, _with_attention(_with_view(found.table, view, seen.note), *files), found.arrays
 
 

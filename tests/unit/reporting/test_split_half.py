@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from hrsa.reporting.split_half import (
+    DISAGREE,
     FEW_CELLS,
     NO_ERRORS,
     SPLIT_HALF_COLUMNS,
@@ -84,5 +85,41 @@ def test_statistics_and_sizes_of_neighbourhood_have_rows_of_their_own():
     assert shown["expected from their intervals"].iloc[0] == "0.0424"
 
 
-def test_without_halves_the_table_is_empty():
-    assert split_half_table(table(*[one | {"view": "raw"} for one in rows(n_pairs=1)])).empty
+def test_halves_that_disagree_are_said_to():
+    found = split_half_table(
+        table(
+            *[
+                rows(n_pairs=1, n_layers=0)[0]
+                | {"view": view, "layer_reference": i, "layer_candidate": i, "value": value}
+                for view, values in (("half_a", (0.1, 0.5, 0.9)), ("half_b", (0.9, 0.6, 0.1)))
+                for i, value in enumerate(values, start=1)
+            ]
+        )
+    ).iloc[0]
+    assert found["correlation"] < -0.9
+    assert np.isnan(found["reliability"])
+    assert found["note"] == DISAGREE
+
+
+def test_layers_of_models_of_unequal_depth_are_matched_by_their_share():
+    """A model of 3 blocks against one of 6: layer 1 stands opposite layer 2."""
+    cells = [
+        one | {"layer_reference": i, "layer_candidate": j, "value": one["value"] + 0.01 * (i + j)}
+        for one in rows(n_pairs=2, n_layers=0)
+        for i in range(4)
+        for j in range(7)
+    ]
+    assert split_half_table(table(*cells)).iloc[0]["n_cells"] == 2 * 3
+
+
+def test_cells_without_an_interval_are_left_out_of_the_expected_difference():
+    some = [one | {"se": np.nan} if one["pair"] == "pair-0" else one for one in rows()]
+    found = split_half_table(table(*some)).iloc[0]
+    assert found["rms_expected"] == pytest.approx(np.sqrt(2) * SE)
+    assert "of 114 cells" in found["note"]
+
+
+def test_without_halves_the_table_is_empty_and_so_is_what_a_reader_sees():
+    empty = split_half_table(table(*[one | {"view": "raw"} for one in rows(n_pairs=1)]))
+    assert empty.empty
+    assert split_half_summary(typed(empty)).empty

@@ -213,3 +213,13 @@ def test_a_zero_row_far_down_the_file_is_named(store_model, tmp_path):
         with pytest.raises(UserError, match="row 179 is all zeros"):
             compute_neighbours(model, tmp_path / "n.h5", ks=(4,), memory=memory)
         assert not list(tmp_path.glob("n.h5*"))
+
+
+def test_a_later_chunk_that_is_nearer_throughout_is_no_tie():
+    """Texts in the order of their topics: the first chunks say little of the k-th nearest."""
+    rng = np.random.default_rng(0)
+    shape = streamed_shape(896, 132, 2, 2**24)
+    selection = RunningSelection(0, shape.height, 132, shape.most_held)
+    for chunk, level in enumerate((0.1, 0.1, 0.7)):
+        cosines = rng.normal(level, 0.02, (shape.height, shape.width)).astype(np.float32)
+        selection.add(cosines, chunk * shape.width)

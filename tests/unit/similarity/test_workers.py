@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,7 +54,23 @@ def test_products_inside_use_one_processor_and_as_many_as_before_outside():
         assert n_threads() == before
 
 
-def test_cka_is_the_same_to_the_last_bit_with_any_number_of_threads(monkeypatch):
+def test_uses_that_overlap_lift_the_limit_when_the_last_one_ends():
+    def n_threads():
+        return [one["num_threads"] for one in module._libraries().info()]
+
+    with threadpool_limits(2):
+        before = n_threads()
+        first, second = workers(), workers()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(n_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert n_threads() == before
+
+
+@pytest.mark.parametrize("route", ["grams", "products"])
+def test_cka_is_the_same_to_the_last_bit_with_any_number_of_threads(monkeypatch, route):
     rng = np.random.default_rng(0)
     samples = np.arange(600) // 7
     order = block_order(samples, len(samples))
@@ -69,6 +86,30 @@ def test_cka_is_the_same_to_the_last_bit_with_any_number_of_threads(monkeypatch)
     found = []
     for n_processors in (1, 4):
         monkeypatch.setattr(module, "_processors", lambda n=n_processors: n)
-        found.append(cka_cells(*stacks, route="grams", device="cpu").sample_debiased)
+        found.append(cka_cells(*stacks, route=route, device="cpu").sample_debiased)
     np.testing.assert_array_equal(found[0].values, found[1].values)
     np.testing.assert_array_equal(found[0].replicates, found[1].replicates)
+
+
+@pytest.mark.parametrize("route", ["grams", "products"])
+def test_many_processors_take_no_more_than_the_memory_that_is_given(monkeypatch, route):
+    monkeypatch.setattr(module, "_processors", lambda: 16)
+    memory = 2**24
+    rng = np.random.default_rng(0)
+    samples = np.arange(6000) // 200
+    stacks = [
+        LayerStack(
+            [array_reader(rng.standard_normal((6000, 24)).astype(np.float32)) for _ in range(4)],
+            block_order(samples, len(samples)),
+            dtype=np.float32,
+            memory=0,
+        )
+        for _ in range(2)
+    ]
+    tracemalloc.start()
+    try:
+        cka_cells(*stacks, route=route, device="cpu", memory=memory)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < memory

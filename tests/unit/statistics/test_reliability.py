@@ -23,5 +23,6 @@ def test_the_reliability_of_the_whole_is_that_of_the_mean_of_both_halves():
     assert spearman_brown(split_half_correlation(a, b)) == pytest.approx(wanted, abs=0.005)
 
 
-def test_opposite_halves_have_no_reliability():
-    assert np.isnan(spearman_brown(-1.0))
+@pytest.mark.parametrize("correlation", [-1.0, -0.5, float("nan")])
+def test_halves_that_do_not_agree_have_no_reliability(correlation):
+    assert np.isnan(spearman_brown(correlation))

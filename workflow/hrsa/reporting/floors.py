@@ -51,9 +51,9 @@ def with_floors(similarity: pd.DataFrame) -> pd.DataFrame:
 def with_holm(similarity: pd.DataFrame) -> pd.DataFrame:
     """Adjust p-values for the number of comparisons that one question is asked of.
 
-    A family is everything tested of one stage, metric, statistic, view, variant and k: all pairs,
-    seeds and data sets, at the final layer and as the mean over layers. Checkpoints and other
-    layers describe, and are in no family.
+    A family is everything tested of one stage, metric, statistic, variant and k in the raw view:
+    all pairs, seeds and data sets, at the final layer and as the mean over layers. Checkpoints,
+    other layers and other views describe, and are in no family.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def with_holm(similarity: pd.DataFrame) -> pd.DataFrame:
     ends = final_layer(final[final["layer_reference"] >= 0]).index
     headline = ends.union(mean_layer(final).index)
     tested = similarity.loc[headline]
-    tested = tested[tested["p"].notna()]
+    tested = tested[tested["p"].notna() & (tested["view"].astype("object") == "raw")]
     family = pd.Series([None] * len(similarity), index=similarity.index, dtype="object")
     adjusted = pd.Series(np.nan, index=similarity.index)
     for key, rows in tested.groupby(list(_FAMILY), dropna=False, sort=True):

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hrsa.figures.frames import MEAN_LAYER
+from hrsa.reporting.replicates import matched_cells
 from hrsa.similarity.views import HALVES
 from hrsa.statistics.reliability import spearman_brown, split_half_correlation
 
@@ -13,8 +15,10 @@ SPLIT_HALF_COLUMNS = (
     "reliability", "mean_difference", "rms_difference", "rms_expected", "note",
 )  # fmt: skip
 _GROUP = ["stage", "dataset", "metric", "statistic", "variant", "k"]
-_CELL = ["pair", "reference", "candidate", "layer_reference", "layer_candidate"]
+_LAYERS = ["layer_reference", "layer_candidate"]
+_CELL = ["pair", "reference", "candidate", *_LAYERS]
 FEW_CELLS = "no correlation: fewer than three cells, or values that are all equal"
+DISAGREE = "no reliability: the halves do not agree"
 NO_ERRORS = "no expected difference: the statistic has no interval"
 
 
@@ -37,11 +41,10 @@ def split_half_table(similarity: pd.DataFrame) -> pd.DataFrame:
         narrow. Without such rows the table is empty.
     """
     frame = similarity.astype({name: "object" for name in (*_GROUP, *_CELL, "view")})
-    layer = pd.to_numeric(frame["layer_reference"])
-    matched = (frame["layer_reference"] == frame["layer_candidate"]) & (layer >= 1)
-    frame = frame[matched & frame["step"].isna() & frame["view"].isin(HALVES)]
+    frame = frame[frame["step"].isna() & frame["view"].isin(HALVES)]
     keys = [*_GROUP, *_CELL]
     frame[keys] = frame[keys].where(frame[keys].notna(), "")
+    frame = frame[_is_matched(frame)]
     sides = [
         frame.loc[frame["view"] == half, [*keys, "value", "se"]].dropna(subset="value")
         for half in HALVES
@@ -55,6 +58,20 @@ def split_half_table(similarity: pd.DataFrame) -> pd.DataFrame:
     return table.assign(k=table["k"].replace("", None))
 
 
+def _is_matched(frame: pd.DataFrame) -> np.ndarray:
+    """Rows of layers that stand opposite one another in their comparison, the embeddings not."""
+    found = np.zeros(len(frame), dtype=bool)
+    layers = frame[_LAYERS].to_numpy(dtype=np.int64)
+    of_pair = [*_GROUP[:4], *_CELL[:3]]
+    for places in frame.reset_index(drop=True).groupby(of_pair, sort=False).indices.values():
+        sides = [sorted(set(layers[places, side]) - {MEAN_LAYER}) for side in (0, 1)]
+        matched = set(matched_cells(*sides))
+        found[places] = [
+            int(i) >= 1 and (int(i), int(j)) in matched for i, j in layers[places].tolist()
+        ]
+    return found
+
+
 def split_half_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return the part of the table that a reader looks at, numbers as texts.
 
@@ -63,12 +80,14 @@ def split_half_summary(table: pd.DataFrame) -> pd.DataFrame:
     table : DataFrame
         Of `split_half_table`.
     """
-    parts = table[["statistic", "variant"]].astype("object")
-    named = parts.where(parts.notna(), "").agg(" ".join, axis=1).str.strip()
+    named = [
+        " ".join(str(part) for part in parts if pd.notna(part) and part)
+        for parts in zip(table["statistic"], table["variant"], strict=True)
+    ]
     k = [f" k = {one}" if pd.notna(one) else "" for one in table["k"]]
     return pd.DataFrame(
         {
-            "statistic": named + k,
+            "statistic": [f"{name}{size}" for name, size in zip(named, k, strict=True)],
             "stage": table["stage"],
             "data set": table["dataset"],
             "cells": table["n_cells"],
@@ -89,14 +108,20 @@ def _agreement(cells: pd.DataFrame) -> dict[str, Any]:
         for name in ("value_a", "value_b", "se_a", "se_b")
     )
     correlation = split_half_correlation(first, second)
+    reliability = spearman_brown(correlation)
     difference = first - second
-    expected = float(np.sqrt(np.mean(se_a**2 + se_b**2)))
+    variances = se_a**2 + se_b**2
+    known = np.isfinite(variances)
+    expected = float(np.sqrt(variances[known].mean())) if known.any() else np.nan
     notes = [FEW_CELLS] if np.isnan(correlation) else []
-    notes += [NO_ERRORS] if np.isnan(expected) else []
+    notes += [DISAGREE] if np.isnan(reliability) and not np.isnan(correlation) else []
+    notes += [] if known.any() else [NO_ERRORS]
+    if known.any() and not known.all():
+        notes.append(f"expected difference: of {known.sum()} cells, others have no interval")
     return {
         "n_cells": len(cells),
         "correlation": correlation,
-        "reliability": spearman_brown(correlation),
+        "reliability": reliability,
         "mean_difference": float(difference.mean()),
         "rms_difference": float(np.sqrt(np.mean(difference**2))),
         "rms_expected": expected,

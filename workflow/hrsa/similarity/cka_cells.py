@@ -71,7 +71,7 @@ def cka_cells(
     order, cells = x.order, Cells(x.n_layers, y.n_layers)
     by_sample = order.n_samples < order.n_rows
     pieces = pieces_of(order, piece_rows(x, y, memory, 8))
-    sums = cell_sums(x, y, cells, pieces, by_sample=by_sample)
+    sums = cell_sums(x, y, cells, pieces, by_sample=by_sample, memory=memory // 4)
     tiles = pieces_of(order, min(PIECE_ROWS, piece_rows(x, y, memory, x.dtype.itemsize)))
     products = _pair_sums(x, y, cells, tiles, by_sample, route, device, memory)
     rows_only = PairSums(products.cross, products.cross, products.cross)

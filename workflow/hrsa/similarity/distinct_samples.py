@@ -24,7 +24,7 @@ from hrsa.statistics.blocks import BlockOrder
 
 # T₂ runs over quadruples of distinct samples.
 MIN_SAMPLES = 4
-# Entries of samples' Gram matrices, all layers together, that are held at once (64 MiB).
+# Entries of samples' Gram matrices, all layers together, that a thread holds at once (64 MiB).
 _GRAM_ENTRIES = 2**23
 
 
@@ -138,7 +138,13 @@ class _Features:
 
 
 def cell_sums(
-    x: LayerStack, y: LayerStack, cells: Cells, pieces: list[Piece], *, by_sample: bool
+    x: LayerStack,
+    y: LayerStack,
+    cells: Cells,
+    pieces: list[Piece],
+    *,
+    by_sample: bool,
+    memory: int,
 ) -> CellSums:
     """Sum over rows and samples, a piece at a time.
 
@@ -151,6 +157,8 @@ def cell_sums(
         Covering all rows.
     by_sample : bool
         Also for samples as they are; False where each row is its own.
+    memory : int
+        Bytes that the pieces in work may take; one piece is worked on in any case.
     """
     n_blocks = x.order.n_blocks
     song = RowSums.zeros(cells, n_blocks)
@@ -171,13 +179,23 @@ def cell_sums(
         f = sum(cells.inner(*grams) for grams in _sample_grams(left, right, starts))
         return piece.block, full, by_row, _piece_sums(cells, a, b, piece.block, np.asarray(f))
 
-    with workers() as in_order:
+    with workers(memory // _bytes_of_piece(x, y, pieces)) as in_order:
         for block, full, by_row, by_samples in in_order(sums_of, pieces):
             sums.full_rows += full
             song.add(block, by_row)
             if by_samples is not None:
                 grouped.add(block, by_samples)
     return sums
+
+
+def _bytes_of_piece(x: LayerStack, y: LayerStack, pieces: list[Piece]) -> int:
+    """What the largest piece takes while it is summed: its rows twice, and samples' Grams."""
+    most_rows = max(piece.n_rows for piece in pieces)
+    n_layers = x.n_layers + y.n_layers
+    rows = 2 * most_rows * (x.n_layers * x.width + y.n_layers * y.width)
+    projected = 3 * most_rows * n_layers * x.order.n_blocks
+    grams = 2 * min(_GRAM_ENTRIES, n_layers * most_rows * int(x.order.sample_sizes.max()))
+    return (rows + projected + grams) * x.dtype.itemsize
 
 
 def sample_indicator(stack: LayerStack, piece: Piece) -> np.ndarray:

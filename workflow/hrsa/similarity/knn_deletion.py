@@ -92,7 +92,7 @@ def overlap_interval(
     share = found.share_run_out
     if share > MOST_RUN_OUT:
         return Interval(), (
-            f"no interval: without a fifth of the samples, the neighbours known of {share:.1%} of "
+            f"no interval: without some of the samples, the neighbours known of {share:.1%} of "
             f"tokens are fewer than {k}: read a smaller k"
         )
     most = int(found.n_run_out.max())

@@ -44,7 +44,7 @@ def search(
         for name in list(selections):
             for found in selections.pop(name).finish(rows, shape.sort_bytes):
                 yield name, found
-        start = tile.stop
+        start, height = tile.stop, shape.height
 
 
 def _select(

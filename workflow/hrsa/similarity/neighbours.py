@@ -214,7 +214,7 @@ def surplus(
     samples: npt.ArrayLike | None = None,
     tokens: npt.ArrayLike | None = None,
 ) -> int:
-    """Neighbours to keep so that ``max(ks)`` are left when a fifth of the samples is deleted.
+    """Neighbours to keep so that ``max(ks)`` are left when samples are deleted.
 
     Parameters
     ----------

@@ -86,7 +86,10 @@ def by_grams(
     """
     tables = [_BlockTable.zeros(x.order.n_blocks, cells.size) for _ in range(3 if by_sample else 1)]
     per_row = sum(stack.n_layers * stack.dtype.itemsize for stack in (x, y))
-    most = memory // (per_row * TILE_ROWS * max(piece.n_rows for piece in pieces))
+    longest = max(piece.n_rows for piece in pieces)
+    per_row_read = sum(stack.n_layers * stack.width * stack.dtype.itemsize for stack in (x, y))
+    # of each thread: a tile, and the rows that pass by; a long sample is a piece by itself
+    most = memory // (longest * (per_row * max(TILE_ROWS, longest) + per_row_read))
     multiply = _Multiplier()
     with workers(most if put is np.asarray else 1) as in_order:
         for group in _groups(x, y, pieces, memory):
@@ -316,7 +319,8 @@ class _BlockProducts:
         kept: list[tuple[np.ndarray, np.ndarray]] = []
         s = np.zeros(shape)
         w = np.zeros(shape) if self.by_sample else s
-        with workers(memory // of_block if self.put is np.asarray else 1) as in_order:
+        # of each thread: the products of a block, then what is left without them
+        with workers(memory // (2 * of_block) if self.put is np.asarray else 1) as in_order:
             for s_b, w_b in in_order(self._of_block, blocks):
                 s += s_b
                 if self.by_sample:

@@ -77,6 +77,8 @@ class RunningSelection:
         n_new = np.count_nonzero(above)
         if self._parts and self._n_held + n_new > self._most_held:
             self._prune()
+            if cosines.shape[1] >= self._k:  # nearer than all before, perhaps: a topic of its own
+                self._raise_floor(_lower_bound(cosines, self._k))
             above = cosines >= self._floor[:, None]
             n_new = np.count_nonzero(above)
         if self._n_held + n_new > 2 * self._most_held and self._n_rows > 1:

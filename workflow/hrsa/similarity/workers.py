@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import Protocol, TypeVar
+from threading import Lock
+from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -45,13 +46,46 @@ def workers(most: int | None = None) -> Iterator[Map]:
         Only as many tasks as there are threads are begun ahead of the result that is waited for,
         so that what tasks read and return stays bounded.
     """
-    n_workers = _processors() if most is None else max(1, min(most, _processors()))
-    with _libraries().limit(limits=1, user_api="blas"):
+    with _one_processor_each() as n_processors:
+        n_workers = n_processors if most is None else max(1, min(most, n_processors))
         if n_workers == 1:
             yield map
             return
         with ThreadPoolExecutor(n_workers) as pool:
             yield lambda function, tasks: _in_order(pool, n_workers, function, tasks)
+
+
+class _Limit:
+    """The limit on the threads of products holds for the process: the first who needs it sets it,
+    the last one lifts it."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.n_users = 0
+        self.n_processors = 1
+        self.held: Any = None
+
+
+_LIMIT = _Limit()
+
+
+@contextmanager
+def _one_processor_each() -> Iterator[int]:
+    """Products use one processor each; gives the number that they might use."""
+    with _LIMIT.lock:
+        if not _LIMIT.n_users:
+            _LIMIT.n_processors = _processors()
+            _LIMIT.held = _libraries().limit(limits=1, user_api="blas")
+            _LIMIT.held.__enter__()
+        _LIMIT.n_users += 1
+        n_processors = _LIMIT.n_processors
+    try:
+        yield n_processors
+    finally:
+        with _LIMIT.lock:
+            _LIMIT.n_users -= 1
+            if not _LIMIT.n_users:
+                _LIMIT.held.__exit__(None, None, None)
 
 
 @cache

@@ -25,10 +25,11 @@ def spearman_brown(correlation: float) -> float:
     """Reliability of values on all samples from the correlation of those on two halves, 2r/(1 + r).
 
     Its root is the ceiling: no other measurement can be expected to correlate more with the values.
+    NaN for a negative correlation: what does not agree with itself has no reliability.
 
     References
     ----------
     Spearman (1910), Correlation calculated from faulty data. Brown (1910), Some experimental
     results in the correlation of mental abilities.
     """
-    return 2 * correlation / (1 + correlation) if correlation > -1 else float("nan")
+    return 2 * correlation / (1 + correlation) if correlation >= 0 else float("nan")
