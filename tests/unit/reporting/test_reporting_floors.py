@@ -71,10 +71,10 @@ def test_holm_runs_over_pairs_data_sets_and_both_headline_layers():
     "change",
     [
         {"step": 20}, {"layer_reference": 5, "layer_candidate": 5}, {"layer_candidate": 5},
-        {"p": None},
+        {"p": None}, {"view": "massive_removed"},
     ],
 )  # fmt: skip
-def test_checkpoints_other_layers_and_untested_rows_are_in_no_family(change):
+def test_checkpoints_other_layers_views_and_untested_rows_are_in_no_family(change):
     tested = {"pair": "base-sft", "kind": "sft", "p": 0.01}
     found = with_holm(table(tested, tested | change))
     assert found["holm_family"].tolist()[0].endswith(": 1 test")
@@ -84,8 +84,8 @@ def test_checkpoints_other_layers_and_untested_rows_are_in_no_family(change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"stage": "embedding"}, {"statistic": "cka_max"}, {"view": "zscored"}, {"variant": "biased"},
-     {"k": 10}, {"metric": "knn"}],
+    [{"stage": "embedding"}, {"statistic": "cka_max"}, {"variant": "biased"}, {"k": 10},
+     {"metric": "knn"}],
 )  # fmt: skip
 def test_each_question_is_a_family_of_its_own(change):
     rows = [{"pair": "base-sft", "kind": "sft", "p": 0.01}, {"pair": "x", "kind": "sft", "p": 0.04}]

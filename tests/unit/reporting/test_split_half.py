@@ -59,7 +59,11 @@ def test_other_views_layers_steps_and_off_diagonal_cells_stay_out():
     others = [
         one | changed
         for one in rows(n_pairs=1)
-        for changed in ({"view": "raw"}, {"step": 20}, {"layer_candidate": 9})
+        for changed in (
+            {"view": "raw"},
+            {"step": 20},
+            {"layer_candidate": 3 if one["layer_reference"] != 3 else 4},
+        )
     ]
     mean = [one | {"layer_reference": -1, "layer_candidate": -1} for one in rows(n_pairs=1)[:2]]
     pd.testing.assert_frame_equal(
