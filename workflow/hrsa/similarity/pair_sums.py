@@ -21,8 +21,8 @@ from hrsa.similarity.workers import workers
 
 # What the sums over p × q matrices of one block cost `by_products` beside the product itself, in
 # rows of that product (`make benchmark`: with 7 layers of width 128 the routes cost the same near
-# n = 5000).
-ROWS_OF_SUMS = 700
+# n = 4000).
+ROWS_OF_SUMS = 400
 # Rows of a tile on its long side: with fewer the processor is idle.
 TILE_ROWS = 1024
 # Rows of a piece at most; blocks that are no larger stay whole, which keeps tiles square.
