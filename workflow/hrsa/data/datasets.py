@@ -3,21 +3,28 @@
 Every one becomes a table with the columns id, text, label (may be empty) and split.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hrsa.data.generators import GENERATORS
+from hrsa.data.hub import DEFAULT_SPLIT, read_hub
+from hrsa.data.selection import (
+    capped,
+    draw_order,
+    fulfilling,
+    priorities,
+    stratum_labels,
+)
+from hrsa.data.sources import read_file
+from hrsa.data.table import Table, as_text, listed
+from hrsa.data.templates import render
 from hrsa.errors import UserError
 
 COLUMNS = ["id", "text", "label", "split"]
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-    ".txt": lambda path: pd.DataFrame({"text": path.read_text(encoding="utf-8").splitlines()}),
-}
 
 
 def load_dataset(settings: dict, *, corpus: Path | None, seed: int) -> pd.DataFrame:
@@ -28,54 +35,37 @@ def load_dataset(settings: dict, *, corpus: Path | None, seed: int) -> pd.DataFr
     settings : dict
         One of `generator` (a name in `GENERATORS`; texts of `corpus`), `path` (JSONL, CSV, Parquet
         or plain text, one sample a line) or `hub` (a repository, with `name`, `revision` and
-        `data_split`). `text` is a column or a template such as ``"{question} {answer}"``; `id` and
-        `label` name columns; `split` and `samples` select.
+        `data_split`). Of the last two: `text` is a column or a template such as
+        ``"{question}\\n{options:lettered}"``; `id`, `label` and `split` name columns,
+        `label_names` the classes behind numbers; `where` filters; `samples`, `max_characters`,
+        `stratify`, `allocation`, `shuffle` and `seed` choose samples. docs/datasets.md has more.
     corpus : Path, optional
         Folder of the generated corpus.
     seed : int
-        Fixes which samples are drawn when there are more than `samples`.
+        Fixes which samples are drawn and the order of a shuffle, unless `settings` has its own.
 
     Returns
     -------
     DataFrame
-        Columns id (unique), text, label, split; in the source's order.
+        Columns id (unique), text, label (None where a sample has none), split; in the source's
+        order unless shuffled. What was left out is printed.
 
     Raises
     ------
     UserError
-        A missing file or column, an unknown kind of file, no text at all, repeated ids.
+        A missing file, repository or column, an unknown kind of file, bytes that are not UTF-8, no
+        text at all, texts that are no texts, repeated ids, a condition that nothing fulfils.
     """
     if "generator" in settings:
         assert corpus is not None, "a generated data set needs the corpus folder"
-        frame, source = generated(settings, corpus), f"the generator {settings['generator']}"
-    elif "path" in settings:
-        frame, source = from_file(Path(settings["path"]), settings), settings["path"]
-    else:
-        frame, source = from_hub(settings), f"hub:{settings['hub']}"
-    frame = frame[frame["text"].fillna("").str.strip() != ""]
-    if frame.empty:
-        raise UserError(
-            f"The data set from {source} holds no text. Check the file, the column or template "
-            f"`text: {settings.get('text', 'text')}` and the split `{settings.get('split', '')}`."
-        )
-    if frame["id"].duplicated().any():
-        twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
-        raise UserError(
-            f"The data set from {source} has the id {twice!r} more than once. Ids must be unique, "
-            "since rows of two models are paired by them: name another column with `id:`, or leave "
-            "`id:` out to number the samples."
-        )
-    return draw(frame, settings.get("samples"), seed)[COLUMNS].reset_index(drop=True)
+        return generated(settings, corpus, seed)
+    settings = {"text": "text", **settings}
+    table = read_table(settings)
+    frame = drawn(sample_frame(table, settings), table.source, settings, seed)
+    return frame[COLUMNS].reset_index(drop=True)
 
 
-def draw(frame: pd.DataFrame, samples: int | None, seed: int) -> pd.DataFrame:
-    """At most `samples` rows, drawn by the seed and kept in the source's order."""
-    if samples is None or len(frame) <= samples:
-        return frame
-    return frame.sample(samples, random_state=seed).sort_index()
-
-
-def generated(settings: dict, corpus: Path) -> pd.DataFrame:
+def generated(settings: dict, corpus: Path, seed: int) -> pd.DataFrame:
     """A test split of the generated corpus, whose texts no model was trained on."""
     name = settings["generator"]
     frame = pd.read_parquet(corpus / f"{GENERATORS[name]}.parquet")
@@ -84,89 +74,168 @@ def generated(settings: dict, corpus: Path) -> pd.DataFrame:
         frame["label"] = frame["operation"]
     # a topic's splits are the probe's own: no model is trained on any of them
     split = settings.get("split", None if name == "topics" else "test")
+    there = frame["split"].unique()
     if split is not None:
         frame = frame[frame["split"] == split]
-    return frame[COLUMNS]
-
-
-def from_file(path: Path, settings: dict) -> pd.DataFrame:
-    """A user's own texts."""
-    if not path.is_file():
-        raise UserError(f"There is no data file {path}. Correct the data set's `path:`.")
-    if path.suffix not in READERS:
-        raise UserError(
-            f"The data file {path} ends in {path.suffix!r}; readable are {', '.join(READERS)}. "
-            "Convert it, or rename it if only its ending is wrong."
-        )
-    try:
-        frame = READERS[path.suffix](path)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"The data file {path} cannot be read as {path.suffix}: {error}."
-        ) from error
-    return select_columns(frame, settings, str(path))
-
-
-def from_hub(settings: dict) -> pd.DataFrame:
-    """A data set of the hub, by the `datasets` library."""
-    import datasets
-
-    try:
-        loaded = datasets.load_dataset(
-            settings["hub"],
-            settings.get("name"),
-            split=settings.get("data_split", "test"),
-            revision=settings.get("revision"),
-        )
-    except Exception as error:  # the library raises many kinds; all mean "not to be had"
-        raise UserError(
-            f"The data set {settings['hub']} could not be had from the hub: {error}. Check its "
-            "name, `name:`, `revision:`, `data_split:` and the network."
-        ) from error
-    return select_columns(loaded.to_pandas(), settings, f"hub:{settings['hub']}")
-
-
-def select_columns(frame: pd.DataFrame, settings: dict, source: str) -> pd.DataFrame:
-    """Columns id, text, label and split from whatever the source calls them."""
     if frame.empty:
-        return pd.DataFrame(columns=COLUMNS, dtype=str)
-    template = settings.get("text", "text")
-    if "{" in template:
-        try:
-            text = frame.apply(lambda row: template.format(**row), axis=1)
-        except KeyError as error:
-            raise missing_column(str(error).strip("'"), "text", frame, source) from error
-    else:
-        text = column(frame, template, "text", source)
-    n = len(frame)
-    return pd.DataFrame(
+        raise UserError(
+            f"The data set from the generator {name} holds no text of the split {split!r}; it has "
+            f"{listed(there)}. Correct `split:`."
+        )
+    samples = settings.get("samples")
+    if samples is not None and len(frame) > samples:
+        # not by hash as below: the default study's numbers were measured on these samples
+        frame = frame.sample(samples, random_state=seed).sort_index()
+    return frame[COLUMNS].reset_index(drop=True)
+
+
+def read_table(settings: Mapping[str, Any]) -> Table:
+    """Open the file or the data set of the hub that the settings name."""
+    if "path" in settings:
+        return read_file(Path(settings["path"]))
+    return read_hub(
+        settings["hub"],
+        name=settings.get("name"),
+        revision=settings.get("revision"),
+        splits=settings.get("data_split", DEFAULT_SPLIT),
+    )
+
+
+def sample_frame(table: Table, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns id, text, label, split and stratum of the rows that can be samples.
+
+    Rows that `where` excludes are gone, and rows without a text or a stratum are left out.
+
+    Raises
+    ------
+    UserError
+        No text is left, or ids are missing or not unique.
+    """
+    if "where" in settings:
+        n_rows = len(table.ids)
+        table = table.take(fulfilling(table, settings["where"]))
+        print(f"{table.source}: {len(table.ids)} of {n_rows} rows fulfil `where`", flush=True)
+    strata = _strata(settings)
+    frame = pd.DataFrame(
         {
-            "id": (
-                column(frame, settings["id"], "id", source).astype(str)
-                if "id" in settings
-                else pd.Series([f"{i:06d}" for i in range(n)], index=frame.index)
-            ),
-            "text": text.astype(str),
-            "label": (
-                column(frame, settings["label"], "label", source).astype(str)
-                if "label" in settings
-                else pd.Series([None] * n, index=frame.index, dtype=object)
-            ),
-            "split": frame.get("split", "test"),
-        }
+            "id": _single_values("id", table, settings) if "id" in settings else list(table.ids),
+            "text": render(settings["text"], table),
+            "label": _labels(table, settings),
+            "split": _splits(table, settings),
+            "stratum": stratum_labels(table, strata) if strata else "",
+            "row": list(table.ids),
+        },
+        dtype=object,
     )
+    _check_ids(frame, table.source)
+    blank = frame["text"].fillna("").str.strip() == ""
+    frame = _leave_out(frame, blank, "a text (blank, or a field of it is missing)")
+    if frame.empty:
+        raise UserError(
+            f"The data set from {table.source} holds no text: every row is blank in "
+            f"`text: {settings['text']}` or lacks a field of it. Check the column or template"
+            f"{' and `where:`' if 'where' in settings else ''}."
+        )
+    frame = _leave_out(frame, frame["stratum"].isna(), "a value to stratify by")
+    if frame.empty:
+        raise UserError(
+            f"No row of {table.source} has a value of {listed(strata)} to stratify by. Correct "
+            "`stratify:`."
+        )
+    return frame
 
 
-def column(frame: pd.DataFrame, name: str, key: str, source: str) -> pd.Series:
-    """The named column, or an error that lists those that there are."""
-    if name not in frame:
-        raise missing_column(name, key, frame, source)
-    return frame[name]
+def drawn(frame: pd.DataFrame, source: str, settings: Mapping[str, Any], seed: int) -> pd.DataFrame:
+    """Take the samples that the caps allow, drawn by seed and id; see `hrsa.data.selection`.
 
-
-def missing_column(name: str, key: str, frame: pd.DataFrame, source: str) -> UserError:
-    """The error for a column that `key` names and the source lacks."""
-    return UserError(
-        f"The data set from {source} has no column {name!r} (asked for by `{key}:`); it has "
-        f"{', '.join(map(str, frame.columns))}."
+    Raises
+    ------
+    UserError
+        The first text is longer than all characters that are allowed.
+    """
+    line = priorities(frame["id"].tolist(), settings.get("seed", seed))
+    order = draw_order(line, frame["stratum"].tolist(), settings.get("allocation", "equal"))
+    order = order[: settings.get("samples")]
+    lengths = frame["text"].str.len().to_numpy(dtype=np.int64)
+    taken = capped(order, lengths, settings.get("max_characters"))
+    if not len(taken):
+        raise UserError(
+            f"`max_characters: {settings['max_characters']}` is less than the first text drawn "
+            f"from {source} has ({lengths[order[0]]}), so that none is left. Raise it."
+        )
+    if settings.get("shuffle", False):
+        taken = taken[np.argsort(line[taken], kind="stable")]
+    else:
+        taken = np.sort(taken)
+    print(
+        f"{source}: {len(taken)} of {len(frame)} samples taken, {lengths[taken].sum()} characters",
+        flush=True,
     )
+    return frame.iloc[taken]
+
+
+def _strata(settings: Mapping[str, Any]) -> list[str]:
+    fields = settings.get("stratify", [])
+    return [fields] if isinstance(fields, str) else list(fields)
+
+
+def _single_values(key: str, table: Table, settings: Mapping[str, Any]) -> list[str | None]:
+    """Values of the field that a key names, as text (n)."""
+    values = table.values(settings[key], key)
+    return [
+        as_text(value, key, table.source, row) for row, value in zip(table.ids, values, strict=True)
+    ]
+
+
+def _labels(table: Table, settings: Mapping[str, Any]) -> list[str | None]:
+    """Labels, None where a sample has none; names in place of numbers if they are given."""
+    if "label" not in settings:
+        return [None] * len(table.ids)
+    labels = _single_values("label", table, settings)
+    names = settings.get("label_names")
+    if names is None:
+        return labels
+    pairs = enumerate(names) if isinstance(names, list) else names.items()
+    by_number = {str(number): str(name) for number, name in pairs}
+    for row, label in zip(table.ids, labels, strict=True):
+        if label is not None and label not in by_number:
+            raise UserError(
+                f"`label_names:` has no name for the label {label!r}, which row {row} of "
+                f"{table.source} has; it names {listed(by_number)}. Add it, or leave "
+                "`label_names:` out if the labels are names already."
+            )
+    return [None if label is None else by_number[label] for label in labels]
+
+
+def _splits(table: Table, settings: Mapping[str, Any]) -> list[str | None]:
+    """Split of each row: of the named column, of one that is called so, or else test."""
+    if "split" in settings or "split" in table.names:
+        return _single_values("split", table, {"split": "split", **settings})
+    return ["test"] * len(table.ids)
+
+
+def _check_ids(frame: pd.DataFrame, source: str) -> None:
+    """Refuse samples without an id, and ids that name more than one sample."""
+    if frame["id"].isna().any():
+        row = frame.loc[frame["id"].isna(), "row"].iloc[0]
+        raise UserError(
+            f"Row {row} of {source} has no id in the column that `id:` names. Fill it, name "
+            "another column, or leave `id:` out to number the samples by their place."
+        )
+    repeated = frame.loc[frame["id"].duplicated(keep=False)]
+    if len(repeated):
+        twice = repeated["id"].iloc[0]
+        rows = repeated.loc[repeated["id"] == twice, "row"]
+        raise UserError(
+            f"The data set from {source} has the id {twice!r} more than once (rows "
+            f"{listed(rows)}). Ids must be unique, since rows of two models are paired by them: "
+            "name another column with `id:`, leave `id:` out to number the samples, or let no "
+            "part of a split stand in `data_split:` twice."
+        )
+
+
+def _leave_out(frame: pd.DataFrame, without: pd.Series, what: str) -> pd.DataFrame:
+    """Drop rows that lack something, and say how many."""
+    if without.any():
+        print(f"{int(without.sum())} of {len(frame)} rows left out: without {what}", flush=True)
+    return frame[~without]
