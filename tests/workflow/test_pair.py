@@ -1,13 +1,17 @@
-"""`studies/pair.yaml` on two model folders of one's own: what most people come for."""
+"""`studies/pair.yaml` on two models of one's own, folders or a hub's: what most people come for."""
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
+from local_hub import LocalHub
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +44,28 @@ def save_model(folder: Path, seed: int) -> None:
         max_position_embeddings=128,
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def save_llama(folder: Path, seed: int) -> None:
+    """A model with another architecture, width, depth and tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from hrsa.models.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(texts(), vocabulary=270)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        num_key_value_heads=3,
+        max_position_embeddings=128,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -80,3 +106,67 @@ def test_two_folders_are_compared_by_every_metric_without_training(pair):
     assert plan.counts["materialise"] == plan.counts["extract"] == 1
     record = json.loads((results / "models" / "other" / "record.json").read_text())
     assert record["recipe"] == "path"
+
+
+TOKEN = "hf_test0123456789abcdefghijklmnop"
+
+
+@pytest.fixture
+def hub(fresh, tmp_path, monkeypatch):
+    """The ten lines with two models of a hub, one of them at a named revision."""
+    owner = tmp_path / "served" / "models" / "owner"
+    save_model(owner / "qwen", seed=0)
+    save_llama(owner / "llama@v1.0", seed=1)
+    (owner / "llama").mkdir()
+    (owner / "llama" / "README.md").write_text("Nothing on the main branch yet.\n")
+    (fresh.path / "mine").mkdir()
+    (fresh.path / "mine" / "texts.txt").write_text("\n".join(texts()) + "\n")
+    study = yaml.safe_load((fresh.path / "studies" / "pair.yaml").read_text())
+    study["models"] = {
+        "one": {"hub": "owner/qwen", "revision": "main"},
+        "other": {"hub": "owner/llama", "revision": "v1.0"},
+    }
+    study["datasets"] = {"texts": {"path": "mine/texts.txt"}}
+    # dimensions have no counterparts between models of different widths
+    study["metrics"] = {"procrustes": {}, "cka": {}, "knn": {}}
+    (fresh.path / "tests" / "workflow" / "small.yaml").write_text(yaml.safe_dump(study))
+    with LocalHub(tmp_path / "served") as hub:
+        for name, value in hub.environment(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
+
+
+def test_two_models_of_a_hub_are_fetched_once_and_compared(fresh, hub):
+    fresh.snakemake()
+    asked = len(hub.requests)
+    names = ["config.json", "generation_config.json", "model.safetensors"]
+    names += ["tokenizer.json", "tokenizer_config.json"]
+    assert sorted(hub.downloads()) == sorted(names * 2)
+
+    for model, revision in (("qwen", "main"), ("llama", "v1.0")):
+        folder = fresh.path / "resources" / "models" / f"owner--{model}" / revision
+        record = json.loads((folder / "retrieved.json").read_text())
+        commit = hub.repositories.at("models", f"owner/{model}", revision).commit
+        assert record["commit"] == commit
+    results = fresh.path / "results" / "pair"
+    table = pd.read_csv(results / "tables" / "similarity.csv")
+    assert set(table["metric"]) == {"procrustes", "cka", "knn"}
+    cka = table[table["metric"] == "cka"]
+    assert (cka["layer_reference"].max(), cka["layer_candidate"].max()) == (2, 3)
+    assert "one-other" in (results / "report" / "index.html").read_text()
+
+    second = fresh.snakemake()
+    assert "Nothing to be done" in second.stdout + second.stderr
+    assert len(hub.requests) == asked
+
+    # the token was sent, and is nowhere
+    assert {request.token for request in hub.requests if not request.of_store} == {TOKEN}
+    written = [
+        path
+        for folder in ("results", "resources", ".snakemake")
+        for path in (fresh.path / folder).rglob("*")
+        if path.is_file()
+    ]
+    assert len(written) > 50
+    assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []

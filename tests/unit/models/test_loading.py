@@ -219,7 +219,7 @@ def leave_an_adapter(folder: Path) -> None:
         (break_configuration, "not valid JSON"),
         (name_no_architecture, "names no model_type"),
         (remove_tokenizer, "has no tokenizer"),
-        (leave_an_adapter, "Merge it into its base model"),
+        (leave_an_adapter, r"holds an adapter.*merge it \(peft: `merge_and_unload`\)"),
     ],
 )
 def test_a_damaged_folder_is_refused_with_its_name_and_a_remedy(copy, damage, sentence):

@@ -2,8 +2,8 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import gguf
 import httpx2
@@ -15,10 +15,12 @@ from gguf.quants import quantize
 from huggingface_hub import errors
 
 from hrsa.errors import UserError
+from hrsa.models import hub_errors
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 from hrsa.models.retrieve import configuration_sha256, materialise_path, retrieve, wanted_files
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+sys.path.insert(0, str(Path(__file__).parents[2] / "hub"))
+from local_hub import LocalHub
 
 
 def test_only_safetensors_configuration_and_tokenizer_are_wanted():
@@ -33,59 +35,86 @@ def test_only_safetensors_configuration_and_tokenizer_are_wanted():
     assert wanted_files(offered) == sorted(offered[:9])
 
 
-class Hub:
-    """Stands in for the hub's client: one repository, served from a folder."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.extra: list[str] = []
-        self.asked: list[list[str]] = []
-        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
-        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot_download)
-
-    def model_info(self, repository: str, revision: str) -> SimpleNamespace:
-        names = [file.name for file in self.folder.iterdir()] + self.extra
-        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names])
-
-    def snapshot_download(self, repository, *, revision, local_dir, allow_patterns) -> None:
-        assert revision == COMMIT
-        self.asked.append(allow_patterns)
-        Path(local_dir).mkdir(parents=True, exist_ok=True)
-        for name in allow_patterns:
-            if (self.folder / name).exists():
-                (Path(local_dir) / name).write_bytes((self.folder / name).read_bytes())
+def test_an_adapter_is_wanted_where_there_are_no_weights_of_a_whole_model():
+    adapter = ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"]
+    assert wanted_files([*adapter, "adapter_model.bin", "README.md"]) == sorted(adapter)
+    assert wanted_files([*adapter, "model.safetensors"]) == ["model.safetensors", "tokenizer.json"]
 
 
-def test_a_retrieved_model_is_whole_and_says_where_it_is_from(qwen_folder, tmp_path, monkeypatch):
-    hub = Hub(qwen_folder, monkeypatch)
-    hub.extra = ["pytorch_model.bin", "modeling_own.py"]
+@pytest.fixture
+def hub(qwen_folder, tmp_path, monkeypatch):
+    """A hub that serves the model as owner/name, with files beside it that are not wanted."""
+    served = tmp_path / "served" / "models" / "owner" / "name"
+    shutil.copytree(qwen_folder, served)
+    (served / "pytorch_model.bin").write_bytes(b"pickled")
+    (served / "modeling_own.py").write_text("raise SystemExit\n")
+    with LocalHub(tmp_path / "served") as hub:
+        hub.use(monkeypatch, tmp_path / "home")
+        yield hub
+
+
+def test_a_retrieved_model_is_whole_and_says_where_it_is_from(hub, qwen_folder, tmp_path):
     record = retrieve("owner/name", "main", tmp_path / "model")
-    assert hub.asked == [wanted_files(file.name for file in qwen_folder.iterdir())]
-    assert record["commit"] == COMMIT
-    assert record["sha256"] == weights_sha256(qwen_folder)
+    wanted = wanted_files(file.name for file in qwen_folder.iterdir())
+    commit = hub.repositories.at("models", "owner/name", "main").commit
+    assert record == {
+        "repository": "owner/name",
+        "revision": "main",
+        "commit": commit,
+        "sha256": weights_sha256(qwen_folder),
+        "files": {name: (qwen_folder / name).stat().st_size for name in wanted},
+    }
     assert json.loads((tmp_path / "model" / "retrieved.json").read_text()) == record
     assert not (tmp_path / "model.partial").exists()
+    assert sorted(hub.downloads()) == wanted
     load_backbone(tmp_path / "model")
     made = materialise_path(tmp_path / "model", tmp_path / "study" / "qwen", source="hub")
-    assert made["note"] == f"weights from owner/name at commit {COMMIT}"
+    assert made["note"] == f"weights from owner/name at commit {commit}"
     assert made["recipe"] == "hub"
 
 
-def test_a_fetch_that_ends_early_is_no_model(qwen_folder, tmp_path, monkeypatch):
-    hub = Hub(qwen_folder, monkeypatch)
-    hub.extra = ["merges.txt"]
-    with pytest.raises(UserError, match=r"merges.txt could not be fetched.*goes on where it"):
-        retrieve("owner/name", "main", tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+@pytest.fixture(scope="session")
+def adapter(qwen_folder, tmp_path_factory) -> Path:
+    """A LoRA adapter that changes the model it was trained on."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("adapter") / "adapter"
+    torch.manual_seed(1)
+    settings = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(qwen_folder), settings).save_pretrained(
+        folder
+    )
+    return folder
 
 
-def test_a_repository_with_pickled_weights_alone_is_refused_before_any_fetch(tmp_path, monkeypatch):
-    (tmp_path / "hub").mkdir()
-    hub = Hub(tmp_path / "hub", monkeypatch)
-    hub.extra = ["pytorch_model.bin", "config.json"]
+def test_an_adapter_of_the_hub_becomes_a_model_merged_onto_its_base(
+    hub, adapter, qwen_folder, tmp_path
+):
+    shutil.copytree(adapter, tmp_path / "served" / "models" / "owner" / "adapter")
+    record = retrieve("owner/adapter", "main", tmp_path / "adapter")
+    assert record["sha256"] == weights_sha256(adapter / "adapter_model.safetensors")
+    assert sorted(hub.downloads()) == ["adapter_config.json", "adapter_model.safetensors"]
+    made = materialise_path(
+        tmp_path / "adapter", tmp_path / "merged", source="hub", base=qwen_folder
+    )
+    assert made["sha256"] == weights_sha256(tmp_path / "merged") != weights_sha256(qwen_folder)
+    assert "merged onto the model with weights of" in made["note"]
+    assert f"weights from owner/adapter at commit {record['commit']}" in made["note"]
+    assert str(tmp_path) not in (tmp_path / "merged" / "record.json").read_text()
+    load_backbone(tmp_path / "merged")
+
+
+def test_a_base_beside_a_whole_model_is_refused(qwen_folder, tmp_path):
+    with pytest.raises(UserError, match="`base:` is for adapters"):
+        materialise_path(qwen_folder, tmp_path / "mine", base=qwen_folder)
+
+
+def test_a_repository_with_pickled_weights_alone_is_refused_before_any_fetch(hub, tmp_path):
+    (tmp_path / "served" / "models" / "owner" / "name" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"only pickled ones \(pytorch_model.bin\)"):
         retrieve("owner/name", "main", tmp_path / "model")
-    assert hub.asked == []
+    assert hub.downloads() == []
 
 
 def answer(status: int) -> httpx2.Response:
@@ -98,36 +127,45 @@ def answer(status: int) -> httpx2.Response:
         (errors.GatedRepoError("gated", response=answer(403)), "grants access on request"),
         (errors.RepositoryNotFoundError("none", response=answer(404)), "no such repository"),
         (errors.RevisionNotFoundError("none", response=answer(404)), "no such revision"),
-        (errors.HfHubHTTPError("down", response=answer(503)), "HTTP status 503"),
+        (errors.HfHubHTTPError("down", response=answer(418)), "HTTP status 418"),
         (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set"),
+        (httpx2.UnsupportedProtocol("scheme"), "is no address of a hub. Correct .* HF_ENDPOINT"),
+        (httpx2.TooManyRedirects("around"), "cannot be reached"),
+        (json.JSONDecodeError("no", "<html>", 0), "answered with something that no hub says"),
     ],
 )
 def test_an_error_of_the_hub_is_a_sentence(tmp_path, monkeypatch, error, sentence):
     def refuse(*args, **kwargs):
         raise error
 
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
     with pytest.raises(UserError, match=sentence) as caught:
         retrieve("owner/name", "v1", tmp_path / "model")
     assert "owner/name at revision v1" in str(caught.value)
 
 
-def test_a_hub_that_does_not_answer_is_a_sentence(tmp_path, monkeypatch):
-    nowhere = "http://127.0.0.1:9"
+def test_an_error_of_another_kind_is_not_hidden(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise TypeError("a mistake of this program")
+
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nowhere)
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: huggingface_hub.hf_api.HfApi(nowhere))
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    with pytest.raises(TypeError, match="a mistake of this program"):
+        retrieve("owner/name", "v1", tmp_path / "model")
+
+
+def test_a_hub_that_does_not_answer_is_a_sentence(tmp_path, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr(hub_errors, "sleep", waited.append)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"127.0.0.1:9 cannot be reached.*`path:`"):
         retrieve("owner/name", "main", tmp_path / "model")
+    assert waited == list(hub_errors.WAITS)
 
 
-def test_a_forbidden_network_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
-        retrieve("owner/name", "main", tmp_path / "model")
-
-
-def test_a_name_that_is_none_is_a_sentence(tmp_path):
+def test_a_name_that_is_none_is_a_sentence(hub, tmp_path):
     with pytest.raises(UserError, match="Write `hub:` as owner/name"):
         retrieve("a/b/c", "main", tmp_path / "model")
 

@@ -1,7 +1,8 @@
 """Models that come from outside: a repository on the Hugging Face Hub, a folder, a GGUF file.
 
 `retrieve` fetches what a repository holds into a folder that studies share; `materialise_path`
-makes of it, or of a user's own folder or GGUF file, a model folder of the study.
+makes of it, or of a user's own folder (a LoRA adapter's too) or GGUF file, a model folder of the
+study.
 """
 
 from __future__ import annotations
@@ -12,24 +13,27 @@ import os
 import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hrsa.errors import UserError
-from hrsa.models.loading import (
-    Attention,
-    attention_mode,
+from hrsa.models.adapters import (
+    ADAPTER_WEIGHTS,
+    adapter_base,
+    check_adapter_folder,
+    save_merged_adapter,
+)
+from hrsa.models.attention import Attention, attention_mode
+from hrsa.models.hub import fetch, list_repository
+from hrsa.models.loading import load_backbone, load_language_model
+from hrsa.models.model_files import (
+    ADAPTER_CONFIG,
     check_model_folder,
     gguf_quantisation,
+    is_adapter,
     is_gguf,
-    load_backbone,
-    load_language_model,
     weights_sha256,
 )
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 CONFIGURATION = ("config.json", "generation_config.json")
@@ -56,20 +60,25 @@ POOLING = (
     "[0-9]_*/config.json",
     "[0-9]_*/model.safetensors",
 )
+# Read where there are no weights of a whole model.
+ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 RETRIEVED = "retrieved.json"
 
 
 def wanted_files(names: Iterable[str]) -> list[str]:
     """Pick, of a model's files, those that are read here: safetensors, configuration, tokenizer.
 
-    Nothing pickled, no code, and no second copy of the weights in another format or folder.
+    Nothing pickled, no code, and no second copy of the weights in another format or folder. Of a
+    repository without weights but with a LoRA adapter, the adapter's.
     """
-    patterns = (*WEIGHTS, *CONFIGURATION, *TOKENIZER, *POOLING)
-    return sorted(
-        name
-        for name in names
-        if any(fnmatch(name, glob) and name.count("/") == glob.count("/") for glob in patterns)
-    )
+    names = list(names)
+    is_whole = any(_matches(name, WEIGHTS) for name in names)
+    patterns = (*WEIGHTS, *CONFIGURATION, *TOKENIZER, *POOLING, *(() if is_whole else ADAPTER))
+    return sorted(name for name in names if _matches(name, patterns))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, glob) and name.count("/") == glob.count("/") for glob in patterns)
 
 
 def configuration_sha256(folder: Path) -> str:
@@ -93,37 +102,53 @@ def retrieve(repository: str, revision: str, folder: Path) -> dict[str, Any]:
         Branch, tag or commit.
     folder
         Where the files go. Files arrive in ``<folder>.partial`` first, so that a folder is whole or
-        absent, and a fetch that was cut off goes on where it stopped.
+        absent, and a fetch that was cut off goes on where it stopped. A folder that already holds
+        this revision is left as it is and nothing is asked of the hub, though a branch may have
+        moved on since: remove the folder to fetch it anew. Files of an earlier fetch that are still
+        what the hub states are not fetched again.
 
     Returns
     -------
     record
         "repository", "revision", "commit" (what the revision resolved to), "sha256" (of the
-        weights) and "files" (their sizes in bytes); also written to ``<folder>/retrieved.json``.
+        weights, or of the adapter's where that is all) and "files" (their sizes in bytes); also
+        written to ``<folder>/retrieved.json``.
 
     Raises
     ------
     UserError
-        The repository, the revision or the permission is missing, the hub cannot be reached, or
-        the repository holds nothing that can be loaded safely.
+        The repository, the revision, the permission or disk space is missing, the hub cannot be
+        reached or serves something else than it states, or the repository holds nothing that can
+        be loaded safely.
     """
+    from huggingface_hub.utils import WeakFileLock
+
     folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Who comes second finds the folder whole.
+    with WeakFileLock(folder.with_name(folder.name + ".lock")):
+        return _read_record(folder, repository, revision) or _retrieve(repository, revision, folder)
+
+
+def _retrieve(repository: str, revision: str, folder: Path) -> dict[str, Any]:
     partial = folder.with_name(folder.name + ".partial")
-    information = _ask_hub(repository, revision)
-    offered = [file.rfilename for file in information.siblings or []]
-    names = wanted_files(offered)
-    _refuse_without_weights(repository, revision, names, offered)
-    _download(repository, revision, str(information.sha), names, partial)
-    check_model_folder(partial)
+    listing = list_repository(repository, revision, folders=(folder, partial))
+    names = wanted_files(listing.files)
+    _refuse_without_weights(repository, revision, names, listing.files)
+    _take_over(folder, partial, names)
+    fetch(listing, names, partial)
+    if is_adapter(partial):
+        check_adapter_folder(partial)
+    else:
+        check_model_folder(partial)
     record = {
         "repository": repository,
         "revision": revision,
-        "commit": information.sha,
-        "sha256": weights_sha256(partial),
-        "files": {name: (partial / name).stat().st_size for name in names},
+        "commit": listing.commit,
+        "sha256": weights_sha256(partial / ADAPTER_WEIGHTS if is_adapter(partial) else partial),
+        "files": {name: listing.files[name].size for name in names},
     }
     _write_json(partial / RETRIEVED, record)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
@@ -131,25 +156,33 @@ def retrieve(repository: str, revision: str, folder: Path) -> dict[str, Any]:
 
 
 def materialise_path(
-    path: str | Path, folder: Path, *, attention: Attention | None = None, source: str = "path"
+    path: str | Path,
+    folder: Path,
+    *,
+    attention: Attention | None = None,
+    source: str = "path",
+    base: str | Path | None = None,
 ) -> dict[str, Any]:
     """Make a model folder of the study from a model that was not trained in it.
 
-    A GGUF file is dequantised to float32 and saved as safetensors. Of a safetensors folder, the
-    weights are linked and the small files are copied, with `attention` written into the copied
-    configuration. The model is loaded once, so that one that cannot be read fails here and not in
-    every later step.
+    A GGUF file is dequantised to float32 and saved as safetensors, and so is a LoRA adapter merged
+    onto its base. Of a safetensors folder, the weights are linked and the small files are copied,
+    with `attention` written into the copied configuration. The model is loaded once, so that one
+    that cannot be read fails here and not in every later step.
 
     Parameters
     ----------
     path
-        Model folder (a retrieved one too) or ``.gguf`` file.
+        Model folder (a retrieved one too), folder of a LoRA adapter, or ``.gguf`` file.
     folder
         The folder to fill, such as ``results/<study>/models/<instance>``.
     attention
         How the study reads the model; None keeps what the model says.
     source
         What the record calls the source: "path" or "hub".
+    base
+        Of an adapter, the model folder or ``.gguf`` file that it is merged onto; see
+        `hrsa.models.adapters.adapter_base` for None.
 
     Returns
     -------
@@ -162,9 +195,21 @@ def materialise_path(
         The model cannot be loaded, or cannot be read with `attention`.
     """
     path, folder = Path(path), Path(folder)
-    check_model_folder(path)
+    with_adapter = base is not None or is_adapter(path)
+    if with_adapter:
+        check_adapter_folder(path)
+        check_model_folder(adapter_base(path, base))
+    else:
+        check_model_folder(path)
     _clear(path, folder)
-    note = _dequantise(path, folder) if is_gguf(path) else _link(path, folder)
+    if with_adapter:
+        made = save_merged_adapter(path, folder, base)
+    elif is_gguf(path):
+        made = _dequantise(path, folder)
+    else:
+        made = ""
+        _link(path, folder)
+    note = "; ".join(filter(None, (made, _origin(path))))
     # Half precision halves the memory, and is enough to see that it loads and how it attends.
     backbone, _ = load_backbone(folder, attention=attention, dtype="bfloat16")
     _write_attention(folder / "config.json", attention_mode(backbone.config))
@@ -186,80 +231,33 @@ def materialise_path(
     return record
 
 
-def _ask_hub(repository: str, revision: str) -> ModelInfo:
-    """Resolve a revision to a commit and list its files."""
-    from huggingface_hub import HfApi
-
+def _read_record(folder: Path, repository: str, revision: str) -> dict[str, Any] | None:
+    """Read the record of a folder that holds this revision whole; None where it does not."""
     try:
-        return HfApi().model_info(repository, revision=revision)
-    except Exception as error:
-        raise _explain(error, repository, revision) from error
+        record = json.loads((folder / RETRIEVED).read_text(encoding="utf-8"))
+        whole = all((folder / name).stat().st_size == n for name, n in record["files"].items())
+        same = (record["repository"], record["revision"]) == (repository, revision)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if whole and same else None
 
 
-def _download(repository: str, revision: str, commit: str, names: list[str], folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        snapshot_download(
-            repository,
-            revision=commit,
-            local_dir=folder,
-            allow_patterns=[escape(name) for name in names],
-        )
-    except Exception as error:
-        raise _explain(error, repository, revision) from error
-    # snapshot_download gives back a folder that it could not complete when the hub is out of reach.
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise UserError(
-            f"Of {repository} at {revision}, {', '.join(missing)} could not be fetched: the hub "
-            "went out of reach. Run again when the network is back; it goes on where it stopped."
-        )
-
-
-def _explain(error: Exception, repository: str, revision: str) -> Exception:
-    """Turn an error of the hub into a sentence; an error of another kind is given back as it is."""
-    import httpx2
-    from huggingface_hub import constants, errors
-
-    what = f"The model {repository} at revision {revision} cannot be fetched: "
-    remedy = (
-        "Check the network, or fetch it on another machine and give its folder as `path:` "
-        "instead of `hub:`."
-    )
-    match error:
-        case errors.OfflineModeIsEnabled():
-            reason = f"HF_HUB_OFFLINE is set, which forbids the network. Unset it. {remedy}"
-        case errors.GatedRepoError():
-            reason = (
-                "its owner grants access on request. Ask for it on the model's page at "
-                f"{constants.ENDPOINT}/{repository}, then set the environment variable HF_TOKEN."
-            )
-        case errors.RevisionNotFoundError():
-            reason = (
-                "the repository has no such revision. Give a branch, a tag or a full commit hash "
-                "from its page."
-            )
-        case errors.RepositoryNotFoundError():
-            reason = (
-                f"there is no such repository at {constants.ENDPOINT}, or it is private. Correct "
-                "`hub:` (owner/name), or set the environment variable HF_TOKEN."
-            )
-        case errors.HFValidationError():
-            reason = "that is no name of a repository. Write `hub:` as owner/name."
-        case httpx2.TransportError() | errors.LocalEntryNotFoundError():
-            reason = f"{constants.ENDPOINT} cannot be reached. {remedy}"
-        case errors.HfHubHTTPError():
-            status = error.response.status_code
-            reason = f"{constants.ENDPOINT} answered with HTTP status {status}. Try again later."
-        case _:
-            return error
-    return UserError(what + reason)
+def _take_over(folder: Path, partial: Path, names: list[str]) -> None:
+    """Link files of an earlier fetch beside those that arrive; they are checked as those are."""
+    for name in names:
+        source, target = folder / name, partial / name
+        if source.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:  # not every file system has hard links
+                shutil.copyfile(source, target)
 
 
 def _refuse_without_weights(
     repository: str, revision: str, names: list[str], offered: Iterable[str]
 ) -> None:
-    if any(name.endswith(".safetensors") for name in names):
+    if any(name.endswith(".safetensors") and "/" not in name for name in names):
         return
     pickled = sorted(name for name in offered if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
     only = f", only pickled ones ({', '.join(pickled)}), which are never loaded here"
@@ -296,7 +294,7 @@ def _dequantise(file: Path, folder: Path) -> str:
     return f"weights {'read' if stored_whole else 'dequantised'} from {quantisation} (GGUF)"
 
 
-def _link(source: Path, folder: Path) -> str:
+def _link(source: Path, folder: Path) -> None:
     """Link the weights (relatively, so that a project can move) and copy the small files."""
     names = wanted_files(file.relative_to(source).as_posix() for file in source.rglob("*"))
     for name in names:
@@ -306,6 +304,10 @@ def _link(source: Path, folder: Path) -> str:
             target.symlink_to(os.path.relpath((source / name).resolve(), target.parent.resolve()))
         else:
             shutil.copyfile(source / name, target)
+
+
+def _origin(source: Path) -> str:
+    """Say which repository a folder was retrieved from; nothing for a user's own."""
     if not (source / RETRIEVED).exists():
         return ""
     origin = json.loads((source / RETRIEVED).read_text())
