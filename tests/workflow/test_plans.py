@@ -71,3 +71,20 @@ def test_a_study_of_one_metric_has_no_jobs_of_another(folder, metric):
     assert code == 0, text
     table = text[text.index("Job stats:") :]
     assert not any(f"\n{other} " in table for other in others)
+
+
+def test_a_data_set_in_shards_is_extracted_part_by_part_and_joined(folder):
+    (folder / "config.yaml").unlink()
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    sharded = text.replace("split: test, samples: 100}", "split: test, samples: 100, shards: 3}")
+    assert sharded != text
+    (folder / "config.yaml").write_text(sharded, encoding="utf-8")
+    _, whole = plan("--configfile", str(ROOT / "config.yaml"), folder=folder)
+    code, parts = plan("--configfile", str(folder / "config.yaml"), folder=folder)
+    assert code == 0, parts
+    gathered = next(line for line in parts.splitlines() if line.startswith("gather "))
+    extracted = next(line for line in parts.splitlines() if line.startswith("extract_shard "))
+    assert int(extracted.split()[1]) == 3 * int(gathered.split()[1])
+    # the other data sets are extracted as before
+    n_more = int(gathered.split()[1]) + int(extracted.split()[1])
+    assert n_jobs(parts) == n_jobs(whole) + n_more

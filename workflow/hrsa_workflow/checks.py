@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hrsa.errors import UserError
-from hrsa.models.loading import check_model_folder
+from hrsa.models.adapters import check_adapter_folder
+from hrsa.models.model_files import check_model_folder
+from hrsa_workflow.dataset_checks import check_dataset, check_dataset_path, check_probe_labels
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
     METRICS,
@@ -23,7 +25,6 @@ from hrsa_workflow.instances import (
 )
 from hrsa_workflow.sources import source_path
 
-DATASET_SUFFIXES = (".parquet", ".csv", ".jsonl", ".txt")
 RESERVED_MODELS = ("bm25",)
 
 
@@ -40,6 +41,8 @@ def check_references(config: dict[str, Any]) -> None:
     build_instances(config)
     _check_checkpoints(config)
     _check_pairs(config)
+    for name, dataset in config["datasets"].items():
+        check_dataset(name, dataset)
     _check_metrics(config)
     for entry in config["benchmarks"]["models"]:
         _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
@@ -57,10 +60,13 @@ def check_sources(config: dict[str, Any], root: Path) -> None:
     """
     for name, model in config["models"].items():
         if "path" in model:
-            _check_model_path(f"models.{name}.path", model["path"], root)
+            is_adapter = "base" in model
+            _check_model_path(f"models.{name}.path", model["path"], root, is_adapter=is_adapter)
+        if isinstance(model.get("base"), str):
+            _check_model_path(f"models.{name}.base", model["base"], root)
     for name, dataset in config["datasets"].items():
         if "path" in dataset:
-            _check_dataset_path(f"datasets.{name}.path", dataset["path"], root)
+            check_dataset_path(f"datasets.{name}.path", dataset["path"], root)
 
 
 def _check_models(config: dict[str, Any]) -> None:
@@ -224,6 +230,7 @@ def _check_metrics(config: dict[str, Any]) -> None:
             f"`metrics.probe.dataset` is `{probe['dataset']}`, which is not among `datasets`; "
             f"allowed: {', '.join(datasets)}.{hint}"
         )
+    check_probe_labels(probe["dataset"], datasets[probe["dataset"]])
 
 
 def _resolve_any_seed(config: dict[str, Any], text: str, key: str) -> None:
@@ -233,35 +240,9 @@ def _resolve_any_seed(config: dict[str, Any], text: str, key: str) -> None:
     resolve(config, text, key=key, seed=seed if seed is not None else next(iter(seeds), None))
 
 
-def _check_model_path(key: str, text: str, root: Path) -> None:
+def _check_model_path(key: str, text: str, root: Path, *, is_adapter: bool = False) -> None:
     path = source_path(text, root, key=key)
     try:
-        check_model_folder(path)
+        (check_adapter_folder if is_adapter else check_model_folder)(path)
     except UserError as error:
         raise UserError(f"`{key}` is `{text}`. {error}") from None
-
-
-def _check_dataset_path(key: str, text: str, root: Path) -> None:
-    path = source_path(text, root, key=key)
-    if path.suffix not in DATASET_SUFFIXES:
-        raise UserError(
-            f"`{key}` is `{text}`; allowed are files that end in {', '.join(DATASET_SUFFIXES)}."
-        )
-    if not path.is_file():
-        raise UserError(f"`{key}` is `{text}`, but there is no such file. Correct the path.")
-    if _is_empty(path):
-        raise UserError(
-            f"`{key}` is `{text}`, a data set without a single text. Give a file with at least one."
-        )
-
-
-def _is_empty(path: Path) -> bool:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as parquet
-
-        return parquet.read_metadata(path).num_rows == 0
-    with path.open(encoding="utf-8") as stream:
-        lines = (line for line in stream if line.strip() and line.strip() not in ("[]", "{}"))
-        if path.suffix == ".csv":
-            next(lines, None)
-        return next(lines, None) is None

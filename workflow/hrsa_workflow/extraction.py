@@ -10,6 +10,7 @@ import pandas as pd
 
 from hrsa.activations.header import extraction_header
 from hrsa.activations.store import header_matches
+from hrsa.errors import UserError
 from hrsa.models.retrieve import configuration_sha256
 
 
@@ -36,25 +37,20 @@ def extract_instance(
     outputs
         Activation files: the final model's on every data set, then each checkpoint's.
     settings
-        layers, dtype, max_length, token_budget, max_tokens.
+        layers, dtype, max_length, truncation, token_budget, max_tokens.
     seed
         Of the tokens that are kept where there is a cap.
     code
         Version of the code, written into each file: a file from other code is not kept.
     """
     content = json.loads(Path(record).read_text(encoding="utf-8"))
-    wanted = {
-        "layers": settings["layers"],
-        "dtype": settings["dtype"],
-        "max_length": settings["max_length"],
-        "max_tokens": settings["max_tokens"],
-        "sampling_seed": seed,
-    }
+    wanted = _wanted(settings, seed)
     paths = iter(outputs)
     for step in [None, *steps]:
-        folder = Path(record).parent / (f"checkpoints/{step}" if step else "")
+        folder = _folder(record, step)
         headers = {
-            next(paths): {**_model_part(content, folder, step), **_data_part(file), "code": code}
+            next(paths): {**_model_part(content, folder, step), **_data_part(file)}
+            | _settings_part(settings, code)
             for file in datasets
         }
         missing = {
@@ -65,13 +61,80 @@ def extract_instance(
         for path in headers.keys() - missing.keys():
             print(f"kept {path}: it was extracted from the same model, texts and code")
         if missing:
-            _extract(folder, missing, settings["token_budget"], wanted, content["attention"])
+            _extract(folder, missing, settings, wanted, content["attention"])
+
+
+def extract_shard(
+    *,
+    record: str,
+    dataset: str,
+    step: int | None,
+    output: str,
+    shard: int,
+    n_shards: int,
+    settings: dict[str, Any],
+    seed: int,
+    code: str,
+) -> None:
+    """Extract one model on one of the consecutive parts of a data set.
+
+    Parameters
+    ----------
+    record, settings, seed, code
+        As for `extract_instance`.
+    dataset
+        File of the whole data set.
+    step
+        Checkpoint; None for the final model.
+    output
+        The part's activation file; its header has `shard` and `n_shards`
+        (see `hrsa.activations.shards.join_shards`).
+    shard, n_shards
+        Which part of how many; parts have about equally many samples.
+    """
+    content = json.loads(Path(record).read_text(encoding="utf-8"))
+    folder = _folder(record, step)
+    header = _model_part(content, folder, step) | _data_part(dataset)
+    header |= _settings_part(settings, code) | {"shard": shard, "n_shards": n_shards}
+    wanted = _wanted(settings, seed)
+    _extract(folder, {output: (header, dataset)}, settings, wanted, content["attention"])
+
+
+def part_of(frame: pd.DataFrame, shard: int, n_shards: int) -> pd.DataFrame:
+    """Rows of one of several consecutive parts of a data set.
+
+    Raises
+    ------
+    UserError
+        There are fewer samples than parts.
+    """
+    if len(frame) < n_shards:
+        raise UserError(
+            f"the data set has {len(frame)} samples, too few for {n_shards} shards. Lower its "
+            "`shards:`."
+        )
+    edges = [len(frame) * part // n_shards for part in (shard, shard + 1)]
+    return frame.iloc[edges[0] : edges[1]].reset_index(drop=True)
+
+
+def _folder(record: str, step: int | None) -> Path:
+    return Path(record).parent / (f"checkpoints/{step}" if step is not None else "")
+
+
+def _wanted(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What `extraction_header` and `extract_activations` both take."""
+    names = ("layers", "dtype", "max_length", "max_tokens")
+    return {name: settings[name] for name in names} | {"sampling_seed": seed}
+
+
+def _settings_part(settings: dict[str, Any], code: str) -> dict[str, Any]:
+    return {"code": code, "truncation": settings["truncation"]}
 
 
 def _extract(
     folder: Path,
     missing: dict[str, tuple[dict[str, Any], str]],
-    token_budget: int,
+    settings: dict[str, Any],
     wanted: dict[str, Any],
     attention: Any,
 ) -> None:
@@ -83,9 +146,19 @@ def _extract(
     model, tokenizer = load_backbone(folder, attention=attention, dtype=wanted["dtype"])
     for path, (header, file) in missing.items():
         Path(path).unlink(missing_ok=True)
-        texts = pd.read_parquet(file)
+        whole = pd.read_parquet(file)
+        is_part = "shard" in header
+        texts = part_of(whole, header["shard"], header["n_shards"]) if is_part else whole
         extract_activations(
-            model, tokenizer, texts, path, header=header, token_budget=token_budget, **wanted
+            model,
+            tokenizer,
+            texts,
+            path,
+            header=header,
+            n_characters=int(whole["text"].str.len().sum()),
+            token_budget=settings["token_budget"],
+            truncation=settings["truncation"],
+            **wanted,
         )
         print(f"wrote {path}: {len(texts)} texts")
 

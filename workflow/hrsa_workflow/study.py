@@ -1,6 +1,6 @@
 """A study as the rules see it: its folder, its instances, and which files belong together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,17 @@ class Study:
         """Parameters of a metric; none where it is not computed."""
         return self.config["metrics"].get(name, {})
 
+    @property
+    def shards(self) -> dict[str, int]:
+        """Data sets that are extracted in parts, and in how many."""
+        found = {name: entry.get("shards", 1) for name, entry in self.config["datasets"].items()}
+        return {name: n_shards for name, n_shards in found.items() if n_shards > 1}
+
+    @property
+    def whole_datasets(self) -> list[str]:
+        """Data sets that are extracted in one go."""
+        return [name for name in self.datasets if name not in self.shards]
+
     def datasets_for(self, metric: str) -> list[str]:
         """Names of the data sets that a metric is computed on."""
         return datasets_for(self.config, metric) if metric in self.metrics else []
@@ -178,27 +189,35 @@ class Study:
         """Files that an instance from outside is made from."""
         if self.instances[instance].source == "hub":
             return [f"{self.hub_folder(instance)}/retrieved.json"]
-        path = self._path("models", self.instances[instance].model)
-        if path.is_file():
-            return [str(path)]
-        names = (str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
-        return [str(path / name) for name in wanted_files(names)]
+        return _model_files(self._path("models", self.instances[instance].model))
+
+    def base_files(self, instance: str) -> list[str]:
+        """Files of the model that an instance, an adapter, is merged onto; none for others."""
+        base = self._model(instance).get("base")
+        if base is None:
+            return []
+        if isinstance(base, dict):
+            return [f"{_download_folder(base)}/retrieved.json"]
+        key = f"models.{self.instances[instance].model}.base"
+        return _model_files(source_path(base, self.root, key=key))
 
     def hub_folder(self, instance: str) -> str:
         """Where the download of a hub model lies, shared by all studies."""
-        model = self.config["models"][self.instances[instance].model]
-        return f"resources/models/{model['hub'].replace('/', '--')}/{model['revision']}"
+        return _download_folder(self._model(instance))
 
     @property
     def hub_sources(self) -> dict[str, dict[str, str]]:
         """Repository and revision behind each folder of downloads."""
+        outside = [self._model(name) for name in self.named("hub", "path")]
+        bases = [model["base"] for model in outside if isinstance(model.get("base"), dict)]
+        found = [model for model in outside if "hub" in model] + bases
         return {
-            self.hub_folder(name): {
-                key: self.config["models"][self.instances[name].model][key]
-                for key in ("hub", "revision")
-            }
-            for name in self.named("hub")
+            _download_folder(one): {"hub": one["hub"], "revision": one.get("revision", "main")}
+            for one in found
         }
+
+    def _model(self, instance: str) -> dict[str, Any]:
+        return self.config["models"][self.instances[instance].model]
 
     def dataset_files(self, dataset: str) -> list[str]:
         """Files that a data set is made from: of the corpus, or the one that its path names."""
@@ -258,7 +277,8 @@ class Study:
     def dataset_part(self, dataset: str) -> dict[str, Any]:
         """What decides the content of a data set."""
         entry = dict(self.config["datasets"][dataset])
-        entry.pop("metrics", None)
+        for name in ("metrics", "shards"):  # they do not change its content
+            entry.pop(name, None)
         part = {"seed": self.config["seed"], "settings": entry, "code": self.code("dataset.py")}
         if "generator" in entry:
             part["corpus"] = self.corpus_part([GENERATORS[entry["generator"]]])
@@ -266,9 +286,9 @@ class Study:
             part["sha256"] = fingerprint(self.dataset_files(dataset))
         return canonical(part)
 
-    def dataset_parts(self) -> dict[str, Any]:
-        """What decides the content of every data set."""
-        return {name: self.dataset_part(name) for name in self.datasets}
+    def dataset_parts(self, names: Iterable[str]) -> dict[str, Any]:
+        """What decides the content of some data sets."""
+        return {name: self.dataset_part(name) for name in names}
 
     def pair_settings(self, pair: str) -> dict[str, Any]:
         """A pair with its comparisons, as plain values."""
@@ -287,4 +307,19 @@ class Study:
         settings = dict(one.settings)
         if one.source == "path":
             settings["sha256"] = fingerprint(self.source_files(instance))
+        if isinstance(settings.get("base"), str):
+            settings["base_sha256"] = fingerprint(self.base_files(instance))
         return canonical(settings)
+
+
+def _model_files(path: Path) -> list[str]:
+    """What is read of a model that lies at a path: the file, or those of the folder."""
+    if path.is_file():
+        return [str(path)]
+    names = (str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+    return [str(path / name) for name in wanted_files(names)]
+
+
+def _download_folder(source: Mapping[str, Any]) -> str:
+    repository, revision = source["hub"], source.get("revision", "main")
+    return f"resources/models/{repository.replace('/', '--')}/{revision}"

@@ -48,6 +48,13 @@ def source_files(instance):
     return files if study.instances[instance].source == "hub" else ancient(files)
 
 
+def base_files(instance):
+    """What an adapter is merged onto, where an instance is one; compared like other sources."""
+    files = study.base_files(instance)
+    is_download = any(Path(file).name == "retrieved.json" for file in files)
+    return files if is_download else ancient(files)
+
+
 def dataset_files(dataset):
     """What a data set is made from; a user's own file is compared by its hash."""
     files = study.dataset_files(dataset)

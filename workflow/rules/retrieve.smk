@@ -77,6 +77,7 @@ rule retrieve:
 rule materialise:
     input:
         source=lambda w: source_files(w.instance),
+        base=lambda w: base_files(w.instance),
     output:
         config="<results>/models/{instance}/config.json",
         record="<results>/models/{instance}/record.json",

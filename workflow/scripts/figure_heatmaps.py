@@ -2,34 +2,15 @@
 
 from hrsa_workflow.job import job
 
-# Statistic and variant of each metric, the name of its values, and the limits of its colours.
-SHOWN = {
-    "correlation": ("mean", "", "dimension-wise correlation", -1.0, 1.0),
-    "cka": ("cka", "sample_debiased", "linear CKA, debiased over samples", 0.0, 1.0),
-}
-
 with job(snakemake):
-    from hrsa.figures.frames import heatmap_cells
-    from hrsa.figures.heatmaps import layer_heatmaps
+    from hrsa.figures.heatmaps import draw_metric
     from hrsa_workflow.drawing import save_figure
     from hrsa_workflow.tables import SIMILARITY, read
 
-    metric = snakemake.wildcards.metric
-    statistic, variant, label, low, high = SHOWN[metric]
-    cells = heatmap_cells(
+    figure = draw_metric(
         read(snakemake.input.tables, SIMILARITY),
-        metric=metric,
-        statistic=statistic,
-        variant=variant,
-    )
-    figure = layer_heatmaps(
-        cells,
-        title=f"{label[0].upper()}{label[1:]}, layer by layer",
-        colour_label=label,
-        low=low,
-        high=high,
-        subtitle="Rows: layers of the reference. Columns: layers of the candidate. "
-        "Means over data sets and seeds.",
+        snakemake.wildcards.metric,
         kinds=snakemake.params.kinds,
+        averaged="data sets and seeds",
     )
     save_figure(figure, snakemake)

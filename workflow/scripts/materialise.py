@@ -8,11 +8,15 @@ with job(snakemake):
     from hrsa.models.loading import is_gguf
     from hrsa.models.retrieve import materialise_path
 
+    def place(files: list[str]) -> Path:
+        """The GGUF file, or the folder that the files are of."""
+        return Path(files[0]) if is_gguf(files[0]) else Path(files[0]).parent
+
     source = snakemake.params.source
-    first = Path(snakemake.input.source[0])
     materialise_path(
-        first if is_gguf(first) else first.parent,
+        place(snakemake.input.source),
         Path(snakemake.output.record).parent,
         attention=source.get("attention"),
         source="hub" if "hub" in source else "path",
+        base=place(snakemake.input.base) if snakemake.input.base else None,
     )

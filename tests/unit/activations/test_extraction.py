@@ -1,12 +1,19 @@
 """Extracted states are those of transformers, at the places that the text says."""
 
+import multiprocessing
+import os
+import signal
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hrsa.activations.extraction import _batches, extract_activations
-from hrsa.activations.store import extraction_header, header_matches
+from hrsa.activations import journal
+from hrsa.activations.extraction import extract_activations
+from hrsa.activations.hidden_states import HiddenStates
+from hrsa.activations.store import extraction_header, header_matches, open_activations
 from hrsa.errors import UserError
 
 
@@ -31,7 +38,7 @@ def test_states_equal_those_of_each_text_alone(
     offsets = activations.samples.offsets
     for index, text in enumerate(dataset["text"]):
         rows = slice(offsets[index], offsets[index + 1])
-        if not text:
+        if len(tokenizer(text)["input_ids"]) < 2:
             assert rows.start == rows.stop
             continue
         positions = activations.tokens.position[rows]
@@ -96,6 +103,8 @@ def test_spans_are_characters_of_the_text_and_bytes_of_one_character_give_one_ro
     for index, text in enumerate(dataset["text"]):
         rows = slice(offsets[index], offsets[index + 1])
         starts, ends = tokens.char_start[rows], tokens.char_end[rows]
+        if len(tokenizer(text)["input_ids"]) < 2:
+            continue
         assert np.all(starts < ends)
         assert np.all(np.diff(ends) > 0)
         assert "".join(text[a:b] for a, b in zip(starts, ends, strict=True)) == text
@@ -198,7 +207,7 @@ def test_nothing_of_the_machine_is_in_the_header(extracted, make_model, tokenize
     activations = extracted(make_model(), tokenizer)
     assert set(activations.attrs) == {
         *header, "schema_version", "dtype", "n_layers", "library_versions", "layers",
-        "max_length", "max_tokens", "sampling_seed", "n_truncated",
+        "max_length", "max_tokens", "sampling_seed", "truncation", "n_truncated", "n_short",
     }  # fmt: skip
 
 
@@ -216,7 +225,7 @@ def test_a_model_that_gives_nan_stops_with_model_sample_and_layer(
     only = dataset[dataset["id"] == sample]
     with pytest.raises(UserError, match=f"model tiny.*layer 0 .*sample '{sample}'"):
         extract_activations(model, tokenizer, only, tmp_path / "x.h5", header=header)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "x.h5").exists()
 
 
 @pytest.mark.parametrize(
@@ -244,10 +253,127 @@ def test_texts_longer_than_the_models_positions_are_refused(
         extract_activations(make_model(), tokenizer, frame, tmp_path / "x.h5", header=header)
 
 
-def test_batches_hold_each_sample_once_within_the_budget_longest_first():
-    lengths = [3, 50, 0, 7, 7, 120, 1, 30]
-    batches = list(_batches(lengths, 100))
-    assert sorted(i for batch in batches for i in batch) == [0, 1, 3, 4, 5, 6, 7]
-    assert batches[0] == [5]
-    for batch in batches[1:]:
-        assert len(batch) * max(lengths[i] for i in batch) <= 100
+def test_texts_of_fewer_than_two_tokens_have_no_rows_and_are_counted(
+    extracted, make_model, tokenizer, dataset
+):
+    activations = extracted(make_model(), tokenizer)
+    lengths = [len(tokenizer(text)["input_ids"]) for text in dataset["text"]]
+    assert activations.attrs["n_short"] == sum(length < 2 for length in lengths) == 2
+    rows = np.diff(activations.samples.offsets)
+    assert [n > 0 for n in rows] == [length >= 2 for length in lengths]
+
+
+def test_long_texts_are_cut_at_the_start_when_asked_to(extracted, make_model, tokenizer, dataset):
+    activations = extracted(make_model(), tokenizer, max_length=6, truncation="start")
+    assert activations.attrs["truncation"] == "start"
+    for index, text in enumerate(dataset["text"]):
+        rows = slice(*activations.samples.offsets[index : index + 2])
+        if rows.start < rows.stop:
+            assert activations.tokens.char_end[rows][-1] == len(text)
+    assert activations.tokens.position.max() == 5
+    assert tokenizer.truncation_side == "right"
+
+
+def test_long_texts_are_refused_when_none_may_be_cut(
+    make_model, tokenizer, dataset, header, tmp_path
+):
+    first = next(
+        i for i, t in zip(dataset["id"], dataset["text"], strict=True)
+        if len(tokenizer(t)["input_ids"]) > 6
+    )  # fmt: skip
+    with pytest.raises(UserError, match=f"longer than max_length=6.*the first is '{first}'"):
+        extract_activations(
+            make_model(), tokenizer, dataset, tmp_path / "x.h5",
+            header=header, max_length=6, truncation="refuse",
+        )  # fmt: skip
+
+
+def out_of_memory_above(n_samples, monkeypatch):
+    """As if the memory held no larger batch."""
+    read = HiddenStates.read
+    sizes = []
+
+    def limited(self, ids, mask, layers, take):
+        if len(ids) > n_samples:
+            # In the middle of a batch: some layers were taken already.
+            read(self, ids, mask, layers[:1], take)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(ids))
+        read(self, ids, mask, layers, take)
+
+    monkeypatch.setattr(HiddenStates, "read", limited)
+    return sizes
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    extracted, make_model, tokenizer, monkeypatch, capsys
+):
+    whole = extracted(make_model(), tokenizer, "whole.h5")
+    sizes = out_of_memory_above(2, monkeypatch)
+    halved = extracted(make_model(), tokenizer, "halved.h5")
+    assert max(sizes) == 2
+    assert "does not fit in memory" in capsys.readouterr().out
+    for layer in whole.layers:
+        assert np.abs(halved.layer(layer)[:] - whole.layer(layer)[:]).max() <= 1e-5
+
+
+def test_a_text_that_does_not_fit_alone_is_an_error_that_keeps_what_was_written(
+    make_model, tokenizer, dataset, header, tmp_path, monkeypatch
+):
+    out_of_memory_above(0, monkeypatch)
+    with pytest.raises(UserError, match=r"does not suffice for sample 'text-.*what was written is"):
+        extract_activations(make_model(), tokenizer, dataset, tmp_path / "x.h5", header=header)
+    assert (tmp_path / "x.h5.partial").exists()
+
+
+def test_other_errors_of_a_forward_pass_are_not_taken_for_a_full_memory(
+    make_model, tokenizer, dataset, header, tmp_path, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(HiddenStates, "read", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        extract_activations(make_model(), tokenizer, dataset, tmp_path / "x.h5", header=header)
+
+
+def test_a_killed_extraction_goes_on_to_the_same_bytes(
+    make_model, tokenizer, dataset, header, tmp_path, monkeypatch, capfd
+):
+    """SIGKILL at ten random moments, each time going on after what was committed."""
+    frame = pd.concat([dataset.assign(id=dataset["id"] + f"-{i}") for i in range(12)])
+    read = HiddenStates.read
+
+    def slow(self, ids, mask, layers, take):
+        read(self, ids, mask, layers, take)
+        time.sleep(0.02)
+
+    def extract(name):
+        extract_activations(
+            make_model(), tokenizer, frame, tmp_path / name, header=header, token_budget=48
+        )
+
+    extract("undisturbed.h5")
+    monkeypatch.setattr(HiddenStates, "read", slow)
+    monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)
+    fork = multiprocessing.get_context("fork")
+    rng = np.random.default_rng(0)
+    killed = 0
+    for _ in range(10):
+        child = fork.Process(target=extract, args=("killed.h5",))
+        child.start()
+        child.join(rng.uniform(0.05, 0.5))
+        if child.is_alive():
+            os.kill(child.pid, signal.SIGKILL)
+            killed += 1
+        child.join()
+    assert killed >= 3
+    extract("killed.h5")
+    assert "killed.h5: going on after" in capfd.readouterr().out
+    with (
+        open_activations(tmp_path / "undisturbed.h5", verify=True) as wanted,
+        open_activations(tmp_path / "killed.h5", verify=True) as found,
+    ):
+        for layer in wanted.layers:
+            assert np.array_equal(found.layer(layer)[:], wanted.layer(layer)[:])
+    assert sorted(file.name for file in tmp_path.glob("killed*")) == ["killed.h5"]

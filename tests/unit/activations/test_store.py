@@ -1,5 +1,6 @@
 """The file gives back what was written, refuses what is damaged, and is the same twice."""
 
+import doctest
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
+from hrsa.activations import store
+from hrsa.activations.encoding import STORED_TYPES
 from hrsa.activations.store import (
     SCHEMA_VERSION,
     ActivationWriter,
@@ -45,7 +48,7 @@ def test_layers_are_contiguous_and_uncompressed_in_the_oldest_readable_format(wr
     assert path.read_bytes()[8] == 0  # version of the superblock
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_any_selection_of_rows_equals_numpys(write_file, dtype):
     path, _ = write_file(dtype=dtype)
     with open_activations(path) as activations:
@@ -63,7 +66,7 @@ def test_any_selection_of_rows_equals_numpys(write_file, dtype):
 
 
 def test_scattered_rows_over_many_reads_come_back_in_the_asked_order(write_file, monkeypatch):
-    monkeypatch.setattr("hrsa.activations.store._GATHER_ROWS", 3)
+    monkeypatch.setattr("hrsa.activations.layer_rows._GATHER_ROWS", 3)
     path, _ = write_file()
     rows = np.random.default_rng(1).permutation(10)
     with open_activations(path) as activations:
@@ -91,6 +94,39 @@ def test_other_values_are_rounded_to_the_nearest_bfloat16_as_torch_does(write_fi
     with open_activations(path) as activations:
         expected = torch.from_numpy(values).to(torch.bfloat16).float().numpy()
         assert np.array_equal(activations.layer(0)[:], expected)
+
+
+def test_float16_rounds_to_the_nearest_and_is_read_as_float32(write_file):
+    values = np.random.default_rng(3).normal(size=(10, 5))
+    values[0] = [65504.0, -65504.0, 2**-24, 1e-9, 0.0]
+    path, _ = write_file(dtype="float16", values={1: values})
+    with h5py.File(path) as file:
+        assert file["layers/01"].dtype == np.float16
+    with open_activations(path, verify=True) as activations:
+        layer = activations.layer(1)
+        assert layer.dtype == layer[:].dtype == np.float32
+        assert np.array_equal(layer[:], values.astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_file_is_hardly_larger_than_its_values(tmp_path, dtype):
+    n_rows, width, layers = 3000, 96, [0, 1, 2, 3]
+    path = tmp_path / "x.h5"
+    rows = np.arange(n_rows)
+    with ActivationWriter(
+        path,
+        header={},
+        samples=[f"sample-{number}" for number in range(100)],
+        sample_offsets=np.arange(0, n_rows + 1, 30),
+        tokens={"id": rows, "position": rows % 30, "char_start": rows, "char_end": rows + 1},
+        layers=layers,
+        width=width,
+        dtype=dtype,
+    ) as writer:
+        for layer in layers:
+            writer.write(layer, rows, np.ones((n_rows, width), np.float32))
+    values = n_rows * width * len(layers) * STORED_TYPES[dtype].itemsize
+    assert values < path.stat().st_size < 1.03 * values
 
 
 def test_header_comes_back_with_its_types(write_file, header):
@@ -141,7 +177,7 @@ def _tables(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "float16"}, "float32, float64, bfloat16"),
+        ({"dtype": "int8"}, "float32, float64, bfloat16, float16"),
         ({"samples": ["a", "a"], "sample_offsets": [0, 1, 2]}, "unique"),
         ({"sample_offsets": [0, 1]}, "sample_offsets"),
         ({"layers": []}, "layers"),
@@ -157,7 +193,7 @@ def test_tables_that_contradict_each_other_are_refused(tmp_path, changes, messag
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_values_that_are_not_finite_stop_the_file_with_model_sample_and_layer(
     write_file, tmp_path, bad, dtype
 ):
@@ -173,6 +209,8 @@ def test_values_too_large_for_the_stored_type_are_refused(write_file):
         write_file(values={0: np.full((10, 5), 1e300)})
     with pytest.raises(UserError, match="stored as bfloat16"):
         write_file(dtype="bfloat16", values={0: np.full((10, 5), 3.4e38)})
+    with pytest.raises(UserError, match=r"too large for float16.*sample 'b'.*bfloat16, float32"):
+        write_file(dtype="float16", values={0: np.full((10, 5), 65520.0)})
 
 
 def test_a_failed_writing_leaves_the_earlier_file_as_it_was(write_file, tmp_path):
@@ -214,6 +252,23 @@ def test_a_missing_layer_is_an_error_that_lists_the_stored_ones(write_file):
         pytest.raises(UserError, match=r"layer 7 .*stores layers 0, 1, 2"),
     ):
         activations.layer(7)
+
+
+def test_an_unfinished_file_is_not_taken_for_a_whole_one(tmp_path):
+    writer = ActivationWriter(tmp_path / "x.h5", header={}, **_tables(), resume=True)
+    writer.write(0, slice(0, 2), np.ones((2, 3)))
+    with pytest.raises(UserError, match="unfinished: its extraction was stopped"):
+        open_activations(tmp_path / "x.h5.partial")
+    writer.close()
+
+
+def test_the_example_of_the_documentation_runs(write_file, tmp_path, monkeypatch):
+    (tmp_path / "base").mkdir()
+    write_file("base/questions.h5")
+    monkeypatch.chdir(tmp_path)
+    outcome = doctest.testmod(store)
+    assert outcome.attempted > 10
+    assert outcome.failed == 0
 
 
 def test_a_missing_file_says_so(tmp_path):

@@ -1,13 +1,18 @@
 """What decides a job's staleness: the parts of the configuration that it really uses."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
+from hrsa.errors import UserError
 from hrsa.reporting.effects import EFFECT_COLUMNS
 from hrsa.similarity.results import SIMILARITY_COLUMNS
 from hrsa_workflow import products
+from hrsa_workflow.checks import check_sources
 from hrsa_workflow.config import load_config
 from hrsa_workflow.reading import read_otherwise
 from hrsa_workflow.sources import fingerprint
@@ -48,6 +53,55 @@ def test_a_metric_takes_the_data_sets_that_do_not_leave_it_out(study):
     assert made(study).datasets_for("cka") == ["problems", "topics"]
     assert made(study).datasets_for("knn") == ["topics"]
     assert made(study).datasets_for("probe") == []
+
+
+def write_model(folder, weights, **files):
+    folder.mkdir()
+    save_file({"w": np.full(3, weights, np.float32)}, folder / files.pop("named"))
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(json.dumps(content))
+    return str(folder)
+
+
+@pytest.fixture
+def adapter(study, tmp_path, monkeypatch):
+    """A study of an adapter that is merged onto a base; both are folders of the user's."""
+    monkeypatch.chdir(tmp_path)  # fingerprints are remembered under it
+    model = {"config__json": {"model_type": "qwen2"}, "tokenizer__json": {}}
+    lora = {"adapter_config__json": {"peft_type": "LORA"}}
+    study["models"]["mine"] = {
+        "path": write_model(tmp_path / "lora", 1, named="adapter_model.safetensors", **lora),
+        "base": write_model(tmp_path / "base", 2, named="model.safetensors", **model),
+    }
+    return study
+
+
+def test_an_adapter_is_made_from_its_files_and_its_bases(adapter, tmp_path):
+    found = made(adapter)
+    names = [file.rpartition("/")[2] for file in found.source_files("mine")]
+    assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    assert str(tmp_path / "base" / "model.safetensors") in found.base_files("mine")
+    before = found.model_source("mine")
+    save_file({"w": np.zeros(4, np.float32)}, tmp_path / "base" / "model.safetensors")
+    after = made(adapter).model_source("mine")
+    assert before["sha256"] == after["sha256"]
+    assert before["base_sha256"] != after["base_sha256"]
+
+
+def test_a_base_of_the_hub_is_downloaded_like_a_model(adapter):
+    adapter["models"]["mine"]["base"] = {"hub": "owner/name"}
+    found = made(adapter)
+    assert found.base_files("mine") == ["resources/models/owner--name/main/retrieved.json"]
+    assert found.hub_sources == {
+        "resources/models/owner--name/main": {"hub": "owner/name", "revision": "main"}
+    }
+
+
+def test_a_base_is_for_adapters_alone(adapter):
+    mine = adapter["models"]["mine"]
+    mine["path"], mine["base"] = mine["base"], mine["path"]
+    with pytest.raises(UserError, match=r"`models.mine.path`.*There is no adapter"):
+        check_sources(load_config(adapter), Path("."))
 
 
 def test_which_metrics_use_a_data_set_does_not_change_its_content(study):

@@ -1,12 +1,6 @@
-"""Hidden states of a model on the texts of a data set, written to an activation file.
+"""Hidden states of a model on the texts of a data set, written to an activation file."""
 
-The states are those of `output_hidden_states` in transformers: 0 = embeddings, l = after block l,
-the last one after the final norm; of the backbone, without the language-model head.
-"""
-
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +9,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hrsa.activations.background import BackgroundWriter
+from hrsa.activations.batches import length_sorted_batches, padded, rows_of_batch
 from hrsa.activations.header import extraction_header
-from hrsa.activations.sampling import kept_places, sampling_rate
+from hrsa.activations.hidden_states import HiddenStates
+from hrsa.activations.progress import Progress
+from hrsa.activations.texts import (
+    EncodedSample,
+    Truncation,
+    check_dataset,
+    encode_texts,
+    token_table,
+)
 from hrsa.activations.writer import ActivationWriter
 from hrsa.errors import UserError
-
-_TEXTS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class _EncodedSample:
-    """Token ids of a sample as the model sees them, and the rows that are kept of them."""
-
-    ids: np.ndarray
-    position: np.ndarray
-    char_start: np.ndarray
-    char_end: np.ndarray
-    truncated: bool
 
 
 def extract_activations(
@@ -44,15 +35,21 @@ def extract_activations(
     layers: str | Sequence[int] = "all",
     dtype: str = "float32",
     max_length: int = 512,
+    truncation: Truncation = "end",
     token_budget: int = 4096,
     max_tokens: int | None = None,
     sampling_seed: int = 0,
+    n_characters: int | None = None,
 ) -> None:
     """Write the hidden states of a model on every text of a data set.
 
     Rows are the tokens of the texts in the data set's order: special tokens and tokens with an
     empty span are left out; of several tokens that end at one character (the bytes of one
-    character) the last is kept. Offsets are characters of the text as given.
+    character) the last is kept. Offsets are characters of the text as given. Texts of fewer than
+    two tokens have no rows and are counted in the attribute `n_short`.
+
+    What was written before a kill or an error is kept in `<path>.partial`; the same call goes on
+    after the last batch that was committed there.
 
     Parameters
     ----------
@@ -70,31 +67,45 @@ def extract_activations(
     layers
         "all", or the hidden states to keep (0 = embeddings … number of blocks).
     dtype
-        Stored type: "float32", "float64", "bfloat16" (lossless for a model in bfloat16).
+        Stored type: "float32", "float64", "float16" or "bfloat16" (lossless for a model in it).
     max_length
-        Longest sequence in tokens, special tokens included; longer texts are cut at the end and
-        counted in the attribute `n_truncated`.
+        Longest sequence in tokens, special tokens included; longer texts are cut and counted in
+        the attribute `n_truncated`.
+    truncation
+        Where they are cut: "end" or "start"; "refuse" makes them an error.
     token_budget
-        Most tokens in a batch, padding included (one long text may exceed it alone).
+        Most tokens in a batch, padding included (one long text may exceed it alone). A batch that
+        does not fit in memory is halved.
     max_tokens
         About how many tokens to keep over all samples; which ones is decided by a hash of their
         places, so that every tokenizer keeps the same places. None keeps all.
     sampling_seed
         Seed of that hash; it must be equal for all models that are to be compared.
+    n_characters
+        Characters of the whole data set where `dataset` is a part of it: the cap is on the whole.
 
     Raises
     ------
     UserError
         The data set is empty or malformed, the tokenizer has no offsets, a layer does not exist,
-        the attention is not the wanted one, or a hidden state is NaN or infinite.
+        the attention is not the wanted one, a text alone does not fit in memory, the disk is full,
+        or a hidden state is NaN or infinite.
     """
-    _check_dataset(dataset)
-    backbone = model.base_model.eval()
-    device = next(backbone.parameters()).device
-    probe = _probe(backbone, device, header)
-    kept_layers = _resolve_layers(layers, probe.n_layers, header)
-    samples = _encode(tokenizer, dataset, max_length, max_tokens, sampling_seed)
-    _check_lengths(backbone, samples, max_length)
+    check_dataset(dataset)
+    name = str(header.get("model", type(model).__name__))
+    states = HiddenStates(model.base_model.eval(), name)
+    _check_attention(states.attention, header.get("attention"), name)
+    kept_layers = _resolve_layers(layers, states.n_layers, name)
+    samples = encode_texts(
+        tokenizer,
+        dataset,
+        max_length=max_length,
+        truncation=truncation,
+        max_tokens=max_tokens,
+        seed=sampling_seed,
+        n_characters=n_characters,
+    )
+    _check_lengths(model.base_model, samples, max_length)
     offsets = np.concatenate([[0], np.cumsum([len(sample.position) for sample in samples])])
     if offsets[-1] == 0:
         raise UserError(
@@ -103,129 +114,152 @@ def extract_activations(
             "or raise these limits."
         )
     file_header = extraction_header(
-        {**header, "attention": probe.attention, "n_layers": probe.n_layers},
+        {
+            **header,
+            "attention": states.attention,
+            "n_layers": states.n_layers,
+            "truncation": truncation,
+        },
         layers=layers,
         dtype=dtype,
         max_length=max_length,
         max_tokens=max_tokens,
         sampling_seed=sampling_seed,
     )
+    counts = {
+        "n_truncated": sum(sample.truncated for sample in samples),
+        "n_short": sum(sample.is_short for sample in samples),
+    }
     writer = ActivationWriter(
         path,
-        header={**file_header, "n_truncated": sum(sample.truncated for sample in samples)},
+        header={**file_header, **counts},
         samples=dataset["id"].tolist(),
         sample_offsets=offsets,
-        tokens=_token_table(samples),
+        tokens=token_table(samples),
         layers=kept_layers,
-        width=probe.width,
+        width=states.width,
         dtype=dtype,
+        resume=True,
     )
-    read_dtype = torch.float64 if dtype == "float64" else torch.float32
-    with writer, torch.no_grad(), ThreadPoolExecutor(max_workers=1) as pool:
-        pending: Future[None] | None = None
-        for batch in _batches([len(sample.ids) for sample in samples], token_budget):
-            ids, mask = _padded([samples[i].ids for i in batch], device)
-            hidden = _hidden_states(backbone, ids, mask)
-            rows, places = _rows_of_batch(samples, offsets, batch, ids.shape[1])
-            where = torch.from_numpy(places).to(device)
-            values = {
-                layer: hidden[layer].flatten(0, 1)[where].to(read_dtype).cpu().numpy()
-                for layer in kept_layers
-            }
-            # One batch is written while the next one computes; never more than one waits.
-            if pending is not None:
-                pending.result()
-            pending = pool.submit(_write_batch, writer, rows, values)
-        if pending is not None:
-            pending.result()
+    work = _Work(states, samples, offsets, kept_layers, dtype, dataset["id"].tolist(), name)
+    with writer:
+        if writer.origin:
+            print(f"{path}: {writer.origin}", flush=True)
+        _extract(work, writer, token_budget)
+    _report_counts(counts, len(samples), max_length, truncation)
 
 
-def _write_batch(writer: ActivationWriter, rows: np.ndarray, values: dict[int, np.ndarray]) -> None:
-    for layer, states in values.items():
-        writer.write(layer, rows, states)
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is read, and what of it is kept."""
+
+    states: HiddenStates
+    samples: list[EncodedSample]
+    offsets: np.ndarray
+    layers: list[int]
+    dtype: str
+    ids: list[str]
+    name: str
 
 
-def _check_dataset(dataset: pd.DataFrame) -> None:
-    missing = [column for column in ("id", "text") if column not in dataset.columns]
-    if missing:
+def _extract(work: _Work, writer: ActivationWriter, token_budget: int) -> None:
+    """Read all batches but those that an earlier run committed."""
+    lengths = [len(sample.ids) if len(sample.position) else 0 for sample in work.samples]
+    done = int(writer.resumed.sum())
+    with (
+        Progress(len(writer.resumed), n_done=done, what=work.name) as progress,
+        BackgroundWriter() as background,
+    ):
+        # The batches are those of an undisturbed run: what stands beside a text in a batch moves
+        # its last digits.
+        for batch in length_sorted_batches(lengths, token_budget):
+            rows, _ = rows_of_batch(work.samples, work.offsets, batch)
+            if not writer.resumed[rows].all():
+                _read_or_halve(work, batch, writer, background, progress)
+
+
+def _read_or_halve(
+    work: _Work,
+    batch: list[int],
+    writer: ActivationWriter,
+    background: BackgroundWriter,
+    progress: Progress,
+) -> None:
+    """Read a batch, in halves where it does not fit in memory.
+
+    Raises
+    ------
+    UserError
+        A text alone does not fit.
+    """
+    try:
+        _read_batch(work, batch, writer, background, progress)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        length = len(work.samples[batch[0]].ids)
         raise UserError(
-            f"the data set lacks the column(s) {', '.join(missing)}; it has "
-            f"{', '.join(map(str, dataset.columns))}. Columns id and text are needed."
+            f"model {work.name}: the memory does not suffice for sample {work.ids[batch[0]]!r} "
+            f"alone ({length} tokens). Set max_length below that, load the model with a narrower "
+            "dtype, or use a machine with more memory; what was written is kept."
         )
-    if len(dataset) == 0:
-        raise UserError("the data set has no rows; at least one text is needed.")
-    for column in ("id", "text"):
-        wrong = [not isinstance(value, str) for value in dataset[column]]
-        if any(wrong):
-            at = wrong.index(True)
-            raise UserError(
-                f"data set row {at}: {column} is {dataset[column].iloc[at]!r}; it must be text. "
-                "Fill in or remove such rows."
-            )
-    repeated = dataset["id"][dataset["id"].duplicated()]
-    if len(repeated):
-        raise UserError(
-            f"the data set has the id {repeated.iloc[0]!r} more than once; ids must be unique."
+    print(f"a batch of {len(batch)} texts does not fit in memory: going on with halves", flush=True)
+    for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+        _read_or_halve(work, half, writer, background, progress)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """On a GPU torch has a class for it; on the CPU it has a sentence."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "not enough memory" in str(error) or "can't allocate memory" in str(error)
+
+
+def _read_batch(
+    work: _Work,
+    batch: list[int],
+    writer: ActivationWriter,
+    background: BackgroundWriter,
+    progress: Progress,
+) -> None:
+    rows, places = rows_of_batch(work.samples, work.offsets, batch)
+    read_dtype = torch.float64 if work.dtype == "float64" else torch.float32
+    chosen: dict[torch.device, torch.Tensor] = {}
+
+    def take(layer: int, state: torch.Tensor) -> None:
+        where = chosen.get(state.device)
+        if where is None:  # layers may lie on several devices
+            where = chosen[state.device] = torch.from_numpy(places).to(state.device)
+        values = state.flatten(0, 1)[where].to(read_dtype).cpu().numpy()
+        background.put(values.nbytes, writer.write, layer, rows, values)
+
+    ids, mask = padded([work.samples[i].ids for i in batch], work.states.device)
+    work.states.read(ids, mask, work.layers, take)
+
+    def commit() -> None:
+        writer.commit(rows)
+        progress.add(len(rows))
+
+    background.put(0, commit)
+
+
+def _report_counts(
+    counts: Mapping[str, int], n_samples: int, max_length: int, truncation: str
+) -> None:
+    if counts["n_truncated"]:
+        print(
+            f"{counts['n_truncated']} of {n_samples} texts cut at the {truncation}: longer than "
+            f"{max_length} tokens"
         )
+    if counts["n_short"]:
+        print(f"{counts['n_short']} of {n_samples} texts left out: fewer than two tokens")
 
 
-def _encode(
-    tokenizer: Any, dataset: pd.DataFrame, max_length: int, max_tokens: int | None, seed: int
-) -> list[_EncodedSample]:
-    """Tokenise all texts and decide which of their tokens become rows."""
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"the tokenizer {type(tokenizer).__name__} gives no character offsets; a fast "
-            "tokenizer (a tokenizer.json in the model folder) is needed."
-        )
-    ids, texts = dataset["id"].tolist(), dataset["text"].tolist()
-    rate = sampling_rate(max_tokens, sum(map(len, texts)))
-    # An unknown word is a place in the text, unlike the other special tokens.
-    special = sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
-    samples = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        encoded = tokenizer(
-            texts[start : start + _TEXTS_AT_ONCE], truncation=True, max_length=max_length
-        )
-        for sample_id, encoding in zip(ids[start:], encoded.encodings, strict=False):
-            samples.append(_encoded_sample(sample_id, encoding, special, rate, seed))
-    return samples
-
-
-def _encoded_sample(
-    sample_id: str, encoding: Any, special: list[int], rate: float, seed: int
-) -> _EncodedSample:
-    ids = np.array(encoding.ids, dtype=np.int64)
-    spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    added = np.array(encoding.special_tokens_mask, dtype=bool)
-    text = np.flatnonzero(~added & ~np.isin(ids, special) & (spans[:, 1] > spans[:, 0]))
-    position = text[_last_at_each_end(spans[text, 1])]
-    position = position[kept_places(sample_id, spans[position, 1], rate, seed)]
-    return _EncodedSample(
-        ids=ids,
-        position=position,
-        char_start=spans[position, 0],
-        char_end=spans[position, 1],
-        truncated=len(encoding.overflowing) > 0,
-    )
-
-
-def _last_at_each_end(ends: np.ndarray) -> np.ndarray:
-    """Indices, ascending, of the last token that ends at each character."""
-    _, from_the_back = np.unique(ends[::-1], return_index=True)
-    return np.sort(len(ends) - 1 - from_the_back)
-
-
-def _token_table(samples: list[_EncodedSample]) -> dict[str, np.ndarray]:
-    return {
-        "id": np.concatenate([sample.ids[sample.position] for sample in samples]),
-        "position": np.concatenate([sample.position for sample in samples]),
-        "char_start": np.concatenate([sample.char_start for sample in samples]),
-        "char_end": np.concatenate([sample.char_end for sample in samples]),
-    }
-
-
-def _check_lengths(backbone: Any, samples: list[_EncodedSample], max_length: int) -> None:
+def _check_lengths(backbone: Any, samples: list[EncodedSample], max_length: int) -> None:
     allowed = getattr(backbone.config.get_text_config(), "max_position_embeddings", None)
     longest = max(len(sample.ids) for sample in samples)
     if allowed is not None and longest > allowed:
@@ -235,108 +269,18 @@ def _check_lengths(backbone: Any, samples: list[_EncodedSample], max_length: int
         )
 
 
-def _batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Samples of like length together, longest first, each batch within the padded budget.
-
-    The longest first, so that a budget too large for the machine fails at once. Samples without
-    a token need no forward pass.
-    """
-    batch: list[int] = []
-    longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if lengths[index] == 0:
-            break
-        if batch and (len(batch) + 1) * longest > token_budget:
-            yield sorted(batch)
-            batch = []
-        longest = longest if batch else lengths[index]
-        batch.append(index)
-    if batch:
-        yield sorted(batch)
-
-
-def _padded(sequences: list[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask (n_samples × longest), padded on the right.
-
-    What the padding holds does not matter under the mask; id 0 exists in every vocabulary.
-    """
-    shape = (len(sequences), max(map(len, sequences)))
-    ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.from_numpy(sequence)
-        mask[row, : len(sequence)] = 1
-    return ids.to(device), mask.to(device)
-
-
-def _rows_of_batch(
-    samples: list[_EncodedSample], offsets: np.ndarray, batch: list[int], length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the file, and for each its place in the flattened (n_samples · length) batch."""
-    rows = [np.arange(offsets[i], offsets[i + 1]) for i in batch]
-    places = [slot * length + samples[i].position for slot, i in enumerate(batch)]
-    return np.concatenate(rows), np.concatenate(places)
-
-
-def _hidden_states(
-    backbone: Any, ids: torch.Tensor, mask: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
-    """All hidden states of a batch, each (n_samples × length × width)."""
-    takes_cache = "use_cache" in inspect.signature(backbone.forward).parameters
-    return backbone(
-        input_ids=ids,
-        attention_mask=mask,
-        output_hidden_states=True,
-        **({"use_cache": False} if takes_cache else {}),
-    ).hidden_states
-
-
-@dataclass(frozen=True)
-class _Probe:
-    n_layers: int
-    width: int
-    attention: str
-
-
-def _probe(backbone: Any, device: torch.device, header: Mapping[str, Any]) -> _Probe:
-    """Depth, width and attention of a model, from two short sequences that differ in the end.
-
-    Attention is bidirectional when the last token changes what the first ones become. The
-    model's configuration is not asked: an architecture may ignore what it says.
-    """
-    size = backbone.get_input_embeddings().num_embeddings
-    ids = torch.tensor(
-        [[size // 4, size // 4, size // 3], [size // 4, size // 4, size // 2]], device=device
-    )
-    with torch.no_grad():
-        hidden = _hidden_states(backbone, ids, torch.ones_like(ids))
-    widths = sorted({state.shape[-1] for state in hidden})
-    if len(widths) > 1:
-        raise UserError(
-            f"model {header.get('model', type(backbone).__name__)}: its layers have different "
-            f"widths ({', '.join(map(str, widths))}); only models of one width can be stored."
-        )
-    first = hidden[-1][:, :2].double()
-    change = (first[0] - first[1]).abs().max() / first.abs().max()
-    attention = "bidirectional" if change > 1e-4 else "causal"
-    _check_attention(attention, header)
-    return _Probe(n_layers=len(hidden) - 1, width=widths[0], attention=attention)
-
-
-def _check_attention(found: str, header: Mapping[str, Any]) -> None:
-    wanted = header.get("attention")
+def _check_attention(found: str, wanted: str | None, name: str) -> None:
     if wanted not in (None, found):
         raise UserError(
-            f"model {header.get('model', 'of unknown name')}: attention {wanted!r} is wanted, but "
-            f"the model's attention is {found} (a change in the last token "
+            f"model {name}: attention {wanted!r} is wanted, but the model's attention is {found} "
+            f"(a change in the last token "
             f"{'changes' if found == 'bidirectional' else 'does not change'} the first one's "
             f"state). Set attention to {found!r}, or load the model in the wanted mode; some "
             "architectures have only one."
         )
 
 
-def _resolve_layers(
-    layers: str | Sequence[int], n_layers: int, header: Mapping[str, Any]
-) -> list[int]:
+def _resolve_layers(layers: str | Sequence[int], n_layers: int, name: str) -> list[int]:
     if isinstance(layers, str):
         if layers != "all":
             raise UserError(f'layers={layers!r}; allowed are "all" or a list of numbers.')
@@ -344,8 +288,7 @@ def _resolve_layers(
     wrong = [layer for layer in layers if not 0 <= layer <= n_layers]
     if wrong or not layers:
         raise UserError(
-            f"layers={list(layers)}: model {header.get('model', 'of unknown name')} has hidden "
-            f"states 0 (embeddings) to {n_layers} (after the final norm). Give one or more of "
-            'these, or "all".'
+            f"layers={list(layers)}: model {name} has hidden states 0 (embeddings) to {n_layers} "
+            '(after the final norm). Give one or more of these, or "all".'
         )
     return sorted(set(layers))

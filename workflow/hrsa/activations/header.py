@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 
 SCHEMA_VERSION = 1
+# Stands where the digest of a header or a layer will be; of its length, and no file's digest.
+NO_DIGEST = "0" * 64
 LIBRARIES = ("torch", "transformers", "h5py", "numpy")
 
 Header = dict[str, Any]
@@ -55,7 +57,7 @@ def extraction_header(
 
 def write_header(attributes: h5py.AttributeManager, header: Mapping[str, Any]) -> None:
     """Write a header as HDF5 attributes; a mapping inside it becomes `outer.inner` names."""
-    for name, value in sorted(_flat(header).items()):
+    for name, value in sorted(flat_header(header).items()):
         if isinstance(value, str):
             attributes[name] = fixed_text([value]).reshape(())
         else:
@@ -90,7 +92,27 @@ def read_header(attributes: h5py.AttributeManager) -> Header:
     return header
 
 
-def _flat(header: Mapping[str, Any]) -> Header:
+def replace_text(attributes: h5py.AttributeManager, name: str, text: str) -> None:
+    """Write a text attribute over one of the same length, in its place in the file."""
+    attributes.get_id(name).write(fixed_text([text]).reshape(()))
+
+
+def first_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Name of the first entry that one of two flat headers has not, or has with another value."""
+    for name in (*wanted, *found):
+        if name not in found or name not in wanted or found[name] != wanted[name]:
+            return name
+    return None
+
+
+def flat_header(header: Mapping[str, Any]) -> Header:
+    """A header with `outer.inner` names in place of its mappings.
+
+    Raises
+    ------
+    ValueError
+        A value cannot be stored.
+    """
     flat: Header = {}
     for name, value in header.items():
         items = (

@@ -1,6 +1,6 @@
-"""Rows of an activation file: the columns that describe them, their numbers and blocks."""
+"""Rows of an activation file: the tables that describe them, their numbers, runs and blocks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +13,65 @@ def row_blocks(n_rows: int, rows: int) -> list[slice]:
     if rows < 1:
         raise ValueError(f"a block needs at least one row, got rows={rows}")
     return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+
+
+def part_blocks(edges: Sequence[int] | np.ndarray, rows: int) -> list[slice]:
+    """Consecutive slices of at most `rows` rows that begin anew at each of the rising `edges`."""
+    return [
+        slice(start + block.start, start + block.stop)
+        for start, stop in pairwise(map(int, edges))
+        for block in row_blocks(stop - start, rows)
+    ]
+
+
+def check_tables(
+    samples: Sequence[str], offsets: np.ndarray, tokens: Mapping[str, np.ndarray]
+) -> None:
+    """Check that the tables of a file fit together.
+
+    Parameters
+    ----------
+    samples
+        Ids (n_samples).
+    offsets : int array (n_samples + 1)
+        First row of each sample, and the number of rows.
+    tokens
+        The TOKEN_COLUMNS, int (n_tokens) each.
+
+    Raises
+    ------
+    ValueError
+    """
+    n_tokens = len(tokens["id"])
+    if n_tokens == 0:
+        raise ValueError("there are no tokens to write")
+    if any(len(column) != n_tokens for column in tokens.values()):
+        lengths = {name: len(column) for name, column in tokens.items()}
+        raise ValueError(f"columns of tokens differ in length: {lengths}")
+    if (
+        len(offsets) != len(samples) + 1
+        or offsets[0] != 0
+        or offsets[-1] != n_tokens
+        or np.any(np.diff(offsets) < 0)
+    ):
+        raise ValueError(
+            f"sample_offsets must rise from 0 to {n_tokens} in {len(samples) + 1} steps"
+        )
+    if len(set(samples)) < len(samples):
+        raise ValueError("ids of samples must be unique")
+    if _has_repeated_ends(offsets, tokens["char_end"]):
+        raise ValueError("two rows of one sample end at the same character")
+
+
+def _has_repeated_ends(offsets: np.ndarray, char_end: np.ndarray) -> bool:
+    rises = char_end[1:] > char_end[:-1]
+    starts = offsets[(offsets > 0) & (offsets < len(char_end))]
+    rises[starts - 1] = True
+    if rises.all():
+        return False
+    # Not in the order of the text, so that only sorting tells.
+    sample = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return len(np.unique((sample << 32) + char_end)) < len(char_end)
 
 
 def runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:

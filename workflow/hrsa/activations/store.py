@@ -2,7 +2,42 @@
 
 Layout: `/samples/{id, offset}`, `/tokens/{id, position, char_start, char_end}`, `/layers/00 …`
 (n_tokens × width, contiguous and uncompressed), `/checksums/00 …` (n_blocks × 32), and the header
-as attributes of the file. Rows are in the data set's own order of samples.
+as attributes of the file. Rows are in the data set's own order of samples. A file that was joined
+of others (see `hrsa.activations.shards`) has virtual layers, and `/sources` says where they lie.
+
+Reading needs this package alone, and neither a model nor a workflow; only the rows that are asked
+for are brought into memory.
+
+Examples
+--------
+>>> from hrsa.activations import open_activations
+>>> activations = open_activations("base/questions.h5", verify=True)
+>>> activations.attrs["model"], activations.attrs["dtype"], activations.layers
+('tiny', 'float32', [0, 1, 2])
+>>> activations.n_samples, activations.n_tokens, activations.width
+(3, 10, 5)
+
+A layer is an array in the file; rows come as slices, numbers in any order, or a mask.
+
+>>> states = activations.layer(activations.attrs["n_layers"])
+>>> states.shape, states[2:4].shape, states[[7, 0, 7]].shape
+((10, 5), (2, 5), (3, 5))
+
+All rows, in blocks of a size that fits the memory:
+
+>>> total = sum(states[rows].sum(axis=0, dtype="f8") for rows in activations.blocks(4))
+>>> total.shape
+(5,)
+
+Which token a row is, and of which sample; here the last token of each sample that has one:
+
+>>> samples, tokens = activations.samples, activations.tokens
+>>> last = [stop - 1 for start, stop in zip(samples.offsets, samples.offsets[1:]) if stop > start]
+>>> [(str(samples.ids[activations.sample_of_row[row]]), int(tokens.char_end[row])) for row in last]
+[('b', 8), ('a', 6)]
+>>> states[last].shape
+(2, 5)
+>>> activations.close()
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +51,8 @@ import h5py
 import numpy as np
 
 from hrsa.activations.checksums import block_digests, layer_digest, table_digest
-from hrsa.activations.encoding import decode, read_type
 from hrsa.activations.header import (
+    NO_DIGEST,
     SCHEMA_VERSION,
     Header,
     extraction_header,
@@ -25,7 +60,9 @@ from hrsa.activations.header import (
     plain,
     read_header,
 )
-from hrsa.activations.rows import TOKEN_COLUMNS, row_blocks, row_numbers
+from hrsa.activations.layer_rows import LayerRows
+from hrsa.activations.rows import TOKEN_COLUMNS, part_blocks, row_blocks
+from hrsa.activations.sources import check_seal, check_sources, read_sources
 from hrsa.activations.writer import ActivationWriter
 from hrsa.errors import UserError
 
@@ -41,8 +78,16 @@ __all__ = [
     "open_activations",
 ]
 
-# Rows that a read of scattered rows brings in at once: bounds its memory, keeps reads sequential.
-_GATHER_ROWS = 16384
+# What h5py raises on damaged files.
+_DAMAGE = (
+    AttributeError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -67,51 +112,6 @@ class TokenTable:
     char_end: np.ndarray
 
 
-class LayerRows:
-    """Hidden states of one layer (n_tokens × width), read from the file row by row as asked.
-
-    `layer[a:b]`, `layer[rows]` (integers in any order, or a boolean mask) and `layer[i]` read
-    only those rows; `numpy.asarray(layer)` reads all. bfloat16 comes as float32.
-    """
-
-    def __init__(self, stored: h5py.Dataset, dtype: str):
-        self._stored = stored
-        self._dtype = dtype
-        self.shape: tuple[int, int] = stored.shape
-        self.dtype = read_type(dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return decode(self._stored[start : max(start, stop)], self._dtype)
-            return self._gather(np.arange(start, stop, step))
-        if isinstance(rows, int | np.integer):
-            return self._gather(row_numbers([rows], len(self)))[0]
-        return self._gather(row_numbers(rows, len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("a layer is read from disk; it cannot be an array without a copy")
-        return self[:].astype(dtype or self.dtype, copy=False)
-
-    def _gather(self, rows: np.ndarray) -> np.ndarray:
-        order = np.argsort(rows, kind="stable")
-        ascending = rows[order]
-        values = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
-        start = 0
-        while start < len(rows):
-            first = ascending[start]
-            stop = int(np.searchsorted(ascending, first + _GATHER_ROWS))
-            span = self._stored[first : ascending[stop - 1] + 1]
-            values[order[start:stop]] = decode(span[ascending[start:stop] - first], self._dtype)
-            start = stop
-        return values
-
-
 class Activations:
     """An open activation file; get one from `open_activations`, use it in a `with` block.
 
@@ -123,6 +123,8 @@ class Activations:
         `n_layers` is the number of blocks of the model, hence the index of its final layer.
     layers : list of int, the stored layers (0 = embeddings, n_layers = after the final norm).
     width, n_tokens, n_samples : int
+    sources : list of Path, the files that hold the layers of a joined file (see `join_shards`);
+        empty for a file that holds its own.
     """
 
     def __init__(self, path: Path, file: h5py.File):
@@ -130,8 +132,15 @@ class Activations:
         self._file = file
         self.attrs: Header = read_header(file.attrs)
         self.layers: list[int] = sorted(int(name) for name in file["layers"])
-        self.n_tokens, self.width = file["layers"][f"{self.layers[0]:02d}"].shape
+        shapes = {layer.shape for layer in file["layers"].values()}
+        if len(shapes) != 1:
+            raise ValueError("its layers differ in shape")
+        self.n_tokens, self.width = shapes.pop()
         self.n_samples: int = file["samples/id"].shape[0]
+        sources = read_sources(file)
+        self.sources: list[Path] = [path.parent / name for name in sources.names]
+        # Blocks of rows that have a checksum begin anew where a source begins.
+        self._edges = sources.edges if sources.names else np.array([0, self.n_tokens])
 
     def __enter__(self) -> "Activations":
         return self
@@ -203,16 +212,21 @@ class Activations:
         for index in self.layers:
             self._verify_layer(index)
 
+    def block_digests(self, index: int) -> np.ndarray:
+        """Checksums of a layer's blocks of rows as the file has them, uint8 (n_blocks × 32)."""
+        with _named_damage(self.path, f"checksums of layer {index}"):
+            return self._file["checksums"][f"{index:02d}"][:]
+
     def _verify_layer(self, index: int) -> None:
         with _named_damage(self.path, f"layer {index}"):
             checksums = self._file["checksums"][f"{index:02d}"]
             wanted, rows = checksums[:], int(checksums.attrs["rows"])
-            found = block_digests(self._file["layers"][f"{index:02d}"], rows)
+            blocks = part_blocks(self._edges, rows)
+            found = block_digests(self._file["layers"][f"{index:02d}"], blocks)
             hash_of_layer = plain(checksums.attrs["sha256"])
-        for block, ok in zip(
-            row_blocks(self.n_tokens, rows), (wanted == found).all(axis=1), strict=True
-        ):
-            if not ok:
+            matches = (wanted == found).all(axis=1)
+        for block, match in zip(blocks, matches, strict=True):
+            if not match:
                 raise _corrupt(
                     self.path,
                     f"layer {index}, rows {block.start} to {block.stop - 1} do not match their "
@@ -232,24 +246,30 @@ def open_activations(path: str | Path, *, verify: bool = False) -> Activations:
     Parameters
     ----------
     path
-        A file that `extract_activations` or `ActivationWriter` finished.
+        A file that `extract_activations`, `ActivationWriter` or `join_shards` finished.
     verify
         Also compare every byte with the checksums; reads the whole file once.
 
     Raises
     ------
     UserError
-        The file is missing, cut short, no activation file, of another schema version, or (with
-        `verify`) does not match its checksums.
+        The file is missing, unfinished, cut short, no activation file, of another schema version,
+        or (with `verify`) does not match its checksums; or a file that it was joined of is missing
+        or another one.
     """
     path = Path(path)
     file = _open(path)
     try:
         with _named_damage(path):
             _check_schema(path, file)
+            check_seal(path, file)
             activations = Activations(path, file)
-            if header_digest(activations.attrs) != plain(file["checksums"].attrs["header"]):
+            digest = plain(file["checksums"].attrs["header"])
+            if digest == NO_DIGEST:
+                raise _unfinished(path)
+            if header_digest(activations.attrs) != digest:
                 raise _corrupt(path, "its header does not match its checksum")
+            check_sources(path, file)
         if verify:
             activations.verify()
     except BaseException:
@@ -277,7 +297,7 @@ def _open(path: Path) -> h5py.File:
         unfinished = Path(f"{path}.partial").exists()
         remedy = (
             f"An unfinished {path.name}.partial is beside it: its extraction was stopped; run it "
-            "again."
+            "again, and it goes on where it can."
             if unfinished
             else "Check the path, or run the extraction that writes it."
         )
@@ -314,13 +334,20 @@ def _named_damage(path: Path, part: str = "a part of it") -> Iterator[None]:
     """What h5py raises on a damaged file, in the words of a person."""
     try:
         yield
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         raise _corrupt(path, f"{part} is missing or unreadable ({error})") from None
 
 
 def _corrupt(path: Path, what: str) -> UserError:
     return UserError(
         f"{path}: the activation file is damaged: {what}. Delete it and run its extraction again."
+    )
+
+
+def _unfinished(path: Path) -> UserError:
+    return UserError(
+        f"{path}: the activation file is unfinished: its extraction was stopped. Run it again, and "
+        "read the file that it finishes."
     )
 
 

@@ -1,32 +1,58 @@
-"""Writing an activation file: complete or not there."""
+"""Writing an activation file: complete or not there, and going on after a kill where it stopped.
+
+HDF5 makes the unfinished file, with every group, data set and attribute that the finished one will
+have, and is closed before the first hidden state comes. Layers lie in it contiguously, so their
+rows are written by the system's own calls at their places: nothing of HDF5 is ever half done when a
+kill comes, and no error of the disk passes through it.
+"""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from hrsa.activations import journal
 from hrsa.activations.checksums import BLOCK_ROWS, block_digests, layer_digest, table_digest
+from hrsa.activations.disk import (
+    bring_to_disk,
+    bytes_held,
+    check_free,
+    full_disk_told,
+    write_all,
+)
 from hrsa.activations.encoding import STORED_TYPES, decode, encode
 from hrsa.activations.header import (
     SCHEMA_VERSION,
-    fixed_text,
+    Header,
+    first_difference,
+    flat_header,
     header_digest,
-    read_header,
-    write_header,
+    plain,
 )
-from hrsa.activations.rows import TOKEN_COLUMNS, row_numbers, runs
+from hrsa.activations.layout import (
+    finish_header,
+    identity_of,
+    make_layers,
+    replace_digests,
+    write_tables,
+)
+from hrsa.activations.rows import TOKEN_COLUMNS, check_tables, row_blocks, row_numbers, runs
 from hrsa.errors import UserError
+
+_PIECE_VALUES = 2**18
 
 
 class ActivationWriter:
     """Writes an activation file: the tables at once, layers by rows in any order.
 
     Everything goes to `<path>.partial`; `close` adds the checksums and renames it to `path`, so
-    that a file at `path` is always complete. When a `with` block ends in an exception the partial
-    file is removed and `path` is left as it was.
+    that a file at `path` is always complete. When a `with` block ends in an exception, the partial
+    file is removed, or with `resume` kept, and `path` is left as it was.
 
     Parameters
     ----------
@@ -47,10 +73,23 @@ class ActivationWriter:
     width
         Width of the hidden states.
     dtype
-        "float32", "float64" or "bfloat16".
+        "float32", "float64", "bfloat16" or "float16".
+    resume
+        Go on with an unfinished file that was made with the same header, tables, layers, width and
+        dtype; where there is another one or none, start afresh. What `commit` was told outlasts a
+        kill and a loss of power.
+
+    Attributes
+    ----------
+    resumed : bool array (n_tokens)
+        Rows that the unfinished file has already, in all layers; the others are to be written.
+    origin : str
+        One sentence for a log on what became of an unfinished file; "" where there was none.
 
     Raises
     ------
+    UserError
+        The disk has too little space, or another process is writing this file.
     ValueError
         The tables contradict each other.
     """
@@ -66,6 +105,7 @@ class ActivationWriter:
         layers: Sequence[int],
         width: int,
         dtype: str,
+        resume: bool = False,
     ):
         if dtype not in STORED_TYPES:
             raise ValueError(f"dtype={dtype!r}; allowed are {', '.join(STORED_TYPES)}")
@@ -83,15 +123,19 @@ class ActivationWriter:
         self._layers = sorted(layers)
         self._dtype = dtype
         self._shape = (len(self._tokens["id"]), int(width))
-        self._check_tables()
-        self._written = {layer: np.zeros(self._shape[0], dtype=bool) for layer in self._layers}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self._partial, "w")
-        try:
-            self._write_tables()
-        except BaseException:
-            self.abort()
-            raise
+        self._resume = resume
+        self._check_layers()
+        check_tables(self._samples, self._offsets, self._tokens)
+        self._row_bytes = self._shape[1] * STORED_TYPES[dtype].itemsize
+        self._size = self._shape[0] * (len(self._layers) * self._row_bytes + 16)
+        identity = self._identity()
+        self._file = -1
+        self._pending: list[np.ndarray] = []
+        self._synced_at = time.monotonic()
+        with self._full_disk_told(kept=False):
+            self._journal = journal.Journal(self.path)
+            self._begin(identity)
+        self._written = {layer: self.resumed.copy() for layer in self._layers}
 
     def __enter__(self) -> "ActivationWriter":
         return self
@@ -100,7 +144,7 @@ class ActivationWriter:
         if error is None:
             self.close()
         else:
-            self.abort()
+            self._leave()
 
     def write(self, layer: int, rows: slice | np.ndarray, values: np.ndarray) -> None:
         """Write hidden states of some rows of one layer.
@@ -117,7 +161,7 @@ class ActivationWriter:
         ------
         UserError
             A value is NaN or infinite (also after rounding to the stored type); the text names
-            the model, the sample and the layer.
+            the model, the sample and the layer. Or the disk is full.
         ValueError
             The shape or the rows do not fit.
         """
@@ -131,103 +175,198 @@ class ActivationWriter:
                 f"layer {layer}: values of shape {values.shape} for {len(rows)} rows of width "
                 f"{self._shape[1]}"
             )
-        order = np.argsort(rows, kind="stable")
-        rows, values = rows[order], values[order]
-        # Before encoding too: rounding the bits of a NaN could make a number of it.
-        self._refuse_non_finite(layer, rows, values)
-        stored = encode(values, self._dtype)
-        if stored.dtype != values.dtype:
-            self._refuse_non_finite(layer, rows, decode(stored, self._dtype))
-        self._write_runs(self._file["layers"][f"{layer:02d}"].id, rows, stored)
+        if np.any(rows[1:] < rows[:-1]):
+            order = np.argsort(rows, kind="stable")
+            rows, values = rows[order], values[order]
+        # A few rows at a time stay in the processor's cache from one step to the next.
+        for piece in row_blocks(len(rows), max(1, _PIECE_VALUES // self._shape[1])):
+            self._write_piece(layer, rows[piece], values[piece])
         self._written[layer][rows] = True
+
+    def commit(self, rows: slice | np.ndarray) -> None:
+        """Say that all layers of some rows are written, so that a later run may skip them.
+
+        They are brought to disk and noted in the journal, together with those of other calls, once
+        every `hrsa.activations.journal.SYNC_SECONDS`. Nothing is done without `resume`.
+
+        Raises
+        ------
+        UserError
+            The disk is full.
+        ValueError
+            A layer of these rows was not written.
+        """
+        if isinstance(rows, slice):
+            rows = np.arange(self._shape[0])[rows]
+        rows = row_numbers(rows, self._shape[0])
+        missing = [layer for layer, written in self._written.items() if not written[rows].all()]
+        if missing:
+            raise ValueError(f"rows are committed that were not written in layers {missing}")
+        if not self._resume:
+            return
+        self._pending.append(rows)
+        if time.monotonic() - self._synced_at >= journal.SYNC_SECONDS:
+            self._commit_pending()
 
     def close(self) -> None:
         """Add the checksums and give the file its final name.
 
         Raises
         ------
+        UserError
+            The disk is full.
         ValueError
             Some rows of a layer were never written.
         """
         try:
             self._check_all_written()
-            for layer in self._layers:
-                self._write_checksums(layer)
-            self._file.close()
-            _flush_to_disk(self._partial)
-            os.replace(self._partial, self.path)
+            self._commit_pending()
+            with self._full_disk_told():
+                self._finish()
         except BaseException:
-            self.abort()
+            self._leave()
             raise
 
     def abort(self) -> None:
-        """Close and remove the partial file."""
-        self._file.close()
+        """Close and remove the partial file and its journal."""
+        self._close_partial()
         self._partial.unlink(missing_ok=True)
+        self._journal.remove()
 
-    def _check_tables(self) -> None:
-        n_tokens = self._shape[0]
+    def _leave(self) -> None:
+        """After a failure: keep what was written for a later run, if there may be one."""
+        if not self._resume:
+            self.abort()
+            return
+        with suppress(OSError, UserError):
+            self._commit_pending()
+        self._close_partial()
+        self._journal.close()
+
+    def _write_piece(self, layer: int, rows: np.ndarray, values: np.ndarray) -> None:
+        """Write ascending rows by their runs."""
+        # Before encoding too: rounding the bits of a NaN could make a number of it.
+        self._refuse_non_finite(layer, rows, values, "NaN or infinite values")
+        stored = encode(values, self._dtype)
+        if stored.dtype != values.dtype:
+            decoded = decode(stored, self._dtype)
+            self._refuse_non_finite(layer, rows, decoded, f"values too large for {self._dtype}")
+        with self._full_disk_told():
+            for start, stop in runs(rows):
+                place = self._places[layer] + int(rows[start]) * self._row_bytes
+                write_all(self._file, stored[start:stop].view(np.uint8), place)
+
+    def _check_layers(self) -> None:
         if not self._layers or len(set(self._layers)) < len(self._layers) or self._layers[0] < 0:
             raise ValueError(f"layers={self._layers}; one or more different numbers from 0 up")
-        if n_tokens == 0:
-            raise ValueError("there are no tokens to write")
-        if any(len(column) != n_tokens for column in self._tokens.values()):
-            lengths = {name: len(column) for name, column in self._tokens.items()}
-            raise ValueError(f"columns of tokens differ in length: {lengths}")
-        offsets = self._offsets
-        if (
-            len(offsets) != len(self._samples) + 1
-            or offsets[0] != 0
-            or offsets[-1] != n_tokens
-            or np.any(np.diff(offsets) < 0)
-        ):
-            raise ValueError(
-                f"sample_offsets must rise from 0 to {n_tokens} in {len(self._samples) + 1} steps"
-            )
-        if len(set(self._samples)) < len(self._samples):
-            raise ValueError("ids of samples must be unique")
-        sample = np.repeat(np.arange(len(self._samples)), np.diff(offsets))
-        if len(np.unique((sample << 32) + self._tokens["char_end"])) < n_tokens:
-            raise ValueError("two rows of one sample end at the same character")
 
-    def _write_tables(self) -> None:
-        file = self._file
-        write_header(file.attrs, self._header)
-        samples = file.create_group("samples")
-        samples.create_dataset("id", data=fixed_text(self._samples))
-        samples.create_dataset("offset", data=self._offsets.astype("<i8"))
-        write_header(samples.attrs, {"sha256": table_digest([self._offsets], self._samples)})
-        tokens = file.create_group("tokens")
-        for name, column in self._tokens.items():
-            tokens.create_dataset(name, data=column.astype("<i4"))
-        write_header(tokens.attrs, {"sha256": table_digest(self._tokens.values())})
-        layers = file.create_group("layers")
-        for layer in self._layers:
-            layers.create_dataset(
-                f"{layer:02d}",
-                shape=self._shape,
-                dtype=STORED_TYPES[self._dtype],
-                dcpl=_allocated_at_once(),
-                fill_time="never",
-            )
-        checksums = file.create_group("checksums")
-        write_header(checksums.attrs, {"header": header_digest(read_header(file.attrs))})
+    def _identity(self) -> Header:
+        """What makes two unfinished files the same but for the rows that they have."""
+        return {name: plain(value) for name, value in flat_header(self._header).items()} | {
+            "table of samples": table_digest([self._offsets], self._samples),
+            "table of tokens": table_digest(self._tokens.values()),
+            "set of layers": self._layers,
+            "width": self._shape[1],
+        }
 
-    def _write_runs(
-        self, dataset: h5py.h5d.DatasetID, rows: np.ndarray, stored: np.ndarray
-    ) -> None:
-        """Write ascending rows by their runs; h5py's low level, as runs are many and short."""
-        width = self._shape[1]
-        in_file = dataset.get_space()
-        for start, stop in runs(rows):
-            in_file.select_hyperslab((int(rows[start]), 0), (stop - start, width))
-            in_memory = h5py.h5s.create_simple((stop - start, width))
-            dataset.write(in_memory, in_file, stored[start:stop])
+    def _begin(self, identity: Header) -> None:
+        """Open the unfinished file that goes on, or make a new one."""
+        try:
+            committed, self.origin = self._unfinished(identity)
+            afresh = committed is None
+            self.resumed = np.zeros(self._shape[0], dtype=bool) if committed is None else committed
+            committed_bytes = np.count_nonzero(self.resumed) * len(self._layers) * self._row_bytes
+            # Not every file system knows how much of a file with holes it holds.
+            held = max(bytes_held(self._partial), int(committed_bytes))
+            check_free(self.path, self._size, held)
+        except BaseException:
+            # Nothing was changed yet; a journal without a file was made just now.
+            if self._partial.exists():
+                self._journal.close()
+            else:
+                self._journal.remove()
+            raise
+        try:
+            if afresh:
+                self._start_afresh(identity)
+            with h5py.File(self._partial, "r", locking=False) as file:
+                self._places = {
+                    layer: file["layers"][f"{layer:02d}"].id.get_offset() for layer in self._layers
+                }
+            self._file = os.open(self._partial, os.O_WRONLY | os.O_CLOEXEC)
+        except BaseException:
+            if afresh:
+                self.abort()
+            else:
+                self._leave()
+            raise
 
-    def _write_checksums(self, layer: int) -> None:
-        digests = block_digests(self._file["layers"][f"{layer:02d}"], BLOCK_ROWS)
-        checksums = self._file["checksums"].create_dataset(f"{layer:02d}", data=digests)
-        write_header(checksums.attrs, {"rows": BLOCK_ROWS, "sha256": layer_digest(digests)})
+    def _unfinished(self, identity: Header) -> tuple[np.ndarray | None, str]:
+        """Rows that an unfinished file has, None if it cannot go on; and what to say of it."""
+        if not self._resume or not self._partial.exists():
+            return None, ""
+        digest, committed = self._journal.read(self._shape[0])
+        if not digest:
+            return None, "starting afresh: the unfinished file has no journal"
+        try:
+            with h5py.File(self._partial, "r", locking=False) as file:
+                found = identity_of(file)
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError):
+            return None, "starting afresh: the unfinished file cannot be read"
+        other = first_difference(found, identity)
+        if other is not None:
+            return None, f"starting afresh: the unfinished file was made with another {other}"
+        if digest != header_digest(identity):
+            return None, "starting afresh: the journal is not the unfinished file's"
+        done = int(np.count_nonzero(committed))
+        return committed, f"going on after {done} of {self._shape[0]} tokens"
+
+    def _start_afresh(self, identity: Header) -> None:
+        self._journal.clear()
+        with h5py.File(self._partial, "w", locking=False) as file:
+            write_tables(file, self._header, self._samples, self._offsets, self._tokens)
+            stored = STORED_TYPES[self._dtype]
+            make_layers(file, self._layers, self._shape, stored, BLOCK_ROWS)
+        if self._resume:
+            bring_to_disk(self._partial)
+            bring_to_disk(self._partial.parent)
+            self._journal.start(header_digest(identity))
+
+    def _commit_pending(self) -> None:
+        """Bring rows to disk, and then say so in the journal; never the other way round.
+
+        Rows whose bytes could not be brought there are forgotten: after one failure the system
+        may report success although they are lost.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        with self._full_disk_told():
+            os.fsync(self._file)
+            self._journal.commit(np.unique(np.concatenate(pending)))
+        self._synced_at = time.monotonic()
+
+    def _finish(self) -> None:
+        self._close_partial()
+        with h5py.File(self._partial, "r+", locking=False) as file:
+            blocks = row_blocks(self._shape[0], BLOCK_ROWS)
+            for layer in self._layers:
+                digests = block_digests(file["layers"][f"{layer:02d}"], blocks)
+                replace_digests(file, layer, digests, layer_digest(digests))
+            finish_header(file)
+        bring_to_disk(self._partial)
+        os.replace(self._partial, self.path)
+        bring_to_disk(self.path.parent)
+        self._journal.remove()
+
+    def _close_partial(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _full_disk_told(self, *, kept: bool | None = None) -> AbstractContextManager[None]:
+        kept = self._resume if kept is None else kept
+        return full_disk_told(self.path, self._partial, size=self._size, kept=kept)
 
     def _check_all_written(self) -> None:
         for layer, written in self._written.items():
@@ -238,7 +377,9 @@ class ActivationWriter:
                     f"is row {np.argmin(written)}"
                 )
 
-    def _refuse_non_finite(self, layer: int, rows: np.ndarray, values: np.ndarray) -> None:
+    def _refuse_non_finite(
+        self, layer: int, rows: np.ndarray, values: np.ndarray, what: str
+    ) -> None:
         finite = np.isfinite(values).all(axis=1)
         if finite.all():
             return
@@ -247,20 +388,7 @@ class ActivationWriter:
         raise UserError(
             f"model {self._header.get('model', 'of unknown name')}, data set "
             f"{self._header.get('dataset', 'of unknown name')}: the hidden states of layer {layer} "
-            f"have NaN or infinite values in sample {sample!r} (token position "
-            f"{self._tokens['position'][row]}), stored as {self._dtype}. Only finite values are "
-            "kept. Check the model's weights, or load it and store it with a wider dtype (float32)."
+            f"have {what} in sample {sample!r} (token position {self._tokens['position'][row]}), "
+            f"stored as {self._dtype}. Only finite values are kept. Check the model's weights, or "
+            "load it and store it with a dtype of wider range (bfloat16, float32)."
         )
-
-
-def _allocated_at_once() -> h5py.h5p.PropDCID:
-    """Data sets get their place in the file when made: same bytes whatever is written first."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.CONTIGUOUS)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    return properties
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

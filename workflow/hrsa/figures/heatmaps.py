@@ -11,14 +11,53 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from hrsa.figures import style
-from hrsa.figures.frames import prepare, stages_of
+from hrsa.figures.frames import heatmap_cells, prepare, stages_of
 
 CELL_COLUMNS = (
     "stage", "kind", "pair", "layer_reference", "layer_candidate", "value", "ci_low", "ci_high",
     "floor", "chance",
 )  # fmt: skip
+# Statistic and variant of each metric, the name of its values, and the limits of its colours.
+SHOWN = {
+    "correlation": ("mean", "", "dimension-wise correlation", -1.0, 1.0),
+    "cka": ("cka", "sample_debiased", "linear CKA, debiased over samples", 0.0, 1.0),
+}
 MOST_ANNOTATED = 9  # layers on a side up to which each cell shows its value
 _LAYER_NOTE = "Layer 0 is the token embeddings; the last layer is read after the final norm."
+
+
+def draw_metric(
+    similarity: pd.DataFrame,
+    metric: str,
+    *,
+    kinds: Sequence[str] = ("sft", "rlvr"),
+    averaged: str = "",
+) -> Figure:
+    """Draw the heat maps of a metric as `SHOWN` has it.
+
+    Parameters
+    ----------
+    similarity : DataFrame
+        The similarity table.
+    metric : str
+        One of `SHOWN`.
+    kinds : sequence of str
+        See `layer_heatmaps`.
+    averaged : str
+        What values are means over, for the subtitle.
+    """
+    statistic, variant, label, low, high = SHOWN[metric]
+    cells = heatmap_cells(similarity, metric=metric, statistic=statistic, variant=variant)
+    means = f" Means over {averaged}." if averaged else ""
+    return layer_heatmaps(
+        cells,
+        title=f"{label[0].upper()}{label[1:]}, layer by layer",
+        colour_label=label,
+        low=low,
+        high=high,
+        subtitle=f"Rows: layers of the reference. Columns: layers of the candidate.{means}",
+        kinds=kinds,
+    )
 
 
 def layer_heatmaps(
