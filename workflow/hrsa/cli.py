@@ -33,6 +33,13 @@ class Metric(StrEnum):
     knn = "knn"
 
 
+class Attention(StrEnum):
+    """How `hrsa compare-models` reads."""
+
+    causal = "causal"
+    bidirectional = "bidirectional"
+
+
 class View(StrEnum):
     """Views of `hrsa compare`, as in `hrsa.similarity.views`, which takes long to import."""
 
@@ -120,6 +127,62 @@ def compare(
             typer.echo(summary(pair, table))
 
 
+@app.command("compare-models")
+def compare_models(
+    reference: Annotated[
+        str, typer.Argument(help="Model folder, .gguf file, or owner/name[@revision] of the hub.")
+    ],
+    candidate: Annotated[str, typer.Argument(help="Another one.")],
+    texts: Annotated[
+        Path,
+        typer.Option(help="Texts: .txt (one a line); .jsonl, .csv, .parquet (column text)."),
+    ],
+    metric: Annotated[
+        list[Metric] | None, typer.Option(help="Metric; may be repeated. Default: all.")
+    ] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of neighbourhood of knn; may be repeated. Default: 10."),
+    ] = None,
+    attention: Annotated[
+        Attention | None, typer.Option(help="How both models read. Default: as they were saved.")
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option(min=2, help="Longest text in tokens; longer ones are cut at the end.")
+    ] = 512,
+    permutations: Annotated[
+        int, typer.Option(min=0, help="Permutations of samples for p-values; 0: no p.")
+    ] = 199,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for all rows, columns as in similarity.csv.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the heat maps.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for what is downloaded and extracted.")
+    ] = None,
+) -> None:
+    """Compare two models on some texts: extract their hidden states, then compare.
+
+    What was extracted once is not extracted again. Prints the means over layers, and the first and
+    last layer; --out writes every row. Ends with 0, or 2 on bad input.
+    """
+    with _told(BAD_INPUT), _warnings_as_lines():
+        from hrsa.similarity.files import open_pair
+        from hrsa.similarity.pair_table import pair_table, summary
+        from hrsa.two_models import Reading, activation_files, draw_heatmaps
+
+        reading = Reading(attention=attention.value if attention else None, max_length=max_length)
+        files = activation_files(reference, candidate, texts, reading=reading, cache=cache)
+        with open_pair(*files) as pair:
+            table = pair_table(pair, metric or None, ks=k or (10,), n_permutations=permutations)
+            if out is not None:
+                _write(table, out)
+            typer.echo(summary(pair, table))
+        if figures is not None:
+            for path in draw_heatmaps(table, figures):
+                typer.echo(f"drawn: {path}")
+
+
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Activation file (.h5).")],
@@ -186,6 +249,7 @@ def _described(activations: "Activations") -> str:
         f"tokens: {activations.n_tokens}",
         f"samples: {activations.n_samples}",
         f"bytes: {activations.path.stat().st_size}",
+        *(f"layers lie in: {source}" for source in activations.sources),
         "header:",
     ]
     for name, value in activations.attrs.items():
