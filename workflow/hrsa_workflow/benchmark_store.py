@@ -113,8 +113,8 @@ def read_plain(
     total = 0.0
     with path.open("rb", buffering=0) as file:
         for rows in row_blocks(n_rows, BLOCK_ROWS):
-            values = read(file, (rows.stop - rows.start) * width)
-            total += float(values.reshape(-1, width)[-1, -1])
+            # No name for the block, as for a layer's: its memory is free for the next one.
+            total += float(read(file, (rows.stop - rows.start) * width)[-1])
     return total
 
 

@@ -192,7 +192,7 @@ def test_an_unfinished_shard_is_named_at_opening(joined, tmp_path):
 def test_a_changed_list_of_sources_is_damage(joined):
     with h5py.File(joined, "r+") as file:
         file["sources/edge"][1] += 1
-    with pytest.raises(UserError, match="damaged.*do not match its seal"):
+    with pytest.raises(UserError, match=r"damaged.*do not match its seal"):
         open_activations(joined)
 
 

@@ -13,8 +13,10 @@ _MODULES = {
     "extract_activations": "extraction",
     "extraction_header": "header",
     "header_matches": "store",
+    "join_shards": "shards",
     "open_activations": "store",
     "paired_rows": "alignment",
+    "pooled_samples": "pooling",
     "row_set": "alignment",
     "sample_means": "pooling",
 }

@@ -10,7 +10,7 @@ import numpy as np
 BLOCK_ROWS = 4096
 # Hashing bounds the rate of closing and of verifying a file; blocks are hashed side by side.
 _LANES = 2
-_PIECE_BYTES = 2**21
+_PIECE_BYTES = 2**20
 
 
 def block_digests(stored: Any, blocks: Sequence[slice]) -> np.ndarray:

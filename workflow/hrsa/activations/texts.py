@@ -120,7 +120,8 @@ def encode_texts(
     ids, texts = dataset["id"].tolist(), dataset["text"].tolist()
     rate = sampling_rate(max_tokens, n_characters or sum(map(len, texts)))
     # An unknown word is a place in the text, unlike the other special tokens.
-    special = sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
+    special = np.zeros(len(tokenizer), dtype=bool)
+    special[sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})] = True
     samples: list[EncodedSample] = []
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         encoded = _tokenised(
@@ -155,12 +156,12 @@ def _tokenised(
 
 
 def _encoded_sample(
-    sample_id: str, encoding: Any, special: list[int], rate: float, seed: int
+    sample_id: str, encoding: Any, special: np.ndarray, rate: float, seed: int
 ) -> EncodedSample:
     ids = np.array(encoding.ids, dtype=np.int32)
     spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
     added = np.array(encoding.special_tokens_mask, dtype=bool)
-    text = np.flatnonzero(~added & ~np.isin(ids, special) & (spans[:, 1] > spans[:, 0]))
+    text = np.flatnonzero(~added & ~special[ids] & (spans[:, 1] > spans[:, 0]))
     position = text[_last_at_each_end(spans[text, 1])] if len(ids) >= LEAST_TOKENS else text[:0]
     position = position[kept_places(sample_id, spans[position, 1], rate, seed)]
     return EncodedSample(
@@ -174,6 +175,8 @@ def _encoded_sample(
 
 def _last_at_each_end(ends: np.ndarray) -> np.ndarray:
     """Indices, ascending, of the last token that ends at each character."""
+    if np.all(ends[1:] > ends[:-1]):  # mostly; and a sort takes long
+        return np.arange(len(ends))
     _, from_the_back = np.unique(ends[::-1], return_index=True)
     return np.sort(len(ends) - 1 - from_the_back)
 
