@@ -11,29 +11,38 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hrsa.errors import UserError
+from hrsa.errors import NotApplicable, UserError
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One subject that failed: what it is, in words, and the reason."""
+    """One subject that failed: what it is, in words, and the reason.
+
+    Where ``applies`` is False nothing went wrong: the metric does not apply to the subject.
+    """
 
     subject: str
     reason: str
+    applies: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.subject}{'' if self.applies else ' does not apply'}: {self.reason}"
 
 
 @contextmanager
 def subject_failure(failures: list[Failure], subject: str) -> Iterator[None]:
     """Turn an error of one subject into an entry of `failures`.
 
-    Only errors about the subject are caught: `UserError`, and `ValueError` for arrays that a
-    metric cannot take. A full disk, missing memory or a fault in the code fail the job as usual.
+    Only errors about the subject are caught: `UserError` (`NotApplicable` too), and `ValueError`
+    for arrays that a metric cannot take. A full disk, missing memory or a fault in the code fail
+    the job as usual.
     """
     try:
         yield
     except (UserError, ValueError) as error:
         traceback.print_exc()
-        failures.append(Failure(subject, " ".join(str(error).split())))
+        applies = not isinstance(error, NotApplicable)
+        failures.append(Failure(subject, " ".join(str(error).split()), applies))
 
 
 def write_status(path: Path, failures: Iterable[Failure], *, attempt: int) -> None:
@@ -61,4 +70,5 @@ def attempt_of(path: Path, *, retry: bool) -> int:
     if not path.exists():
         return 1
     content = json.loads(path.read_text(encoding="utf-8"))
-    return content["attempt"] + (1 if retry and content["failures"] else 0)
+    failed = any(failure.get("applies", True) for failure in content["failures"])
+    return content["attempt"] + (1 if retry and failed else 0)

@@ -9,9 +9,9 @@ with job(snakemake):
     from hrsa.errors import UserError
     from hrsa_workflow.status import read_failures
 
-    failures = read_failures(snakemake.input.statuses)
+    failures = [one for one in read_failures(snakemake.input.statuses) if one.applies]
     if failures:
-        listed = "\n".join(f"  - {failure.subject}: {failure.reason}" for failure in failures)
+        listed = "\n".join(f"  - {failure}" for failure in failures)
         what = "one result" if len(failures) == 1 else f"{len(failures)} results"
         raise UserError(
             f"Study {snakemake.params.study}: everything else is done, but {what} "

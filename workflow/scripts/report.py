@@ -45,9 +45,6 @@ with job(snakemake):
             for title, (name, summary) in summaries.items()
             if name in tables
         },
-        missing=[
-            f"{failure.subject}: {failure.reason}"
-            for failure in read_failures(snakemake.input.statuses)
-        ],
+        missing=[str(failure) for failure in read_failures(snakemake.input.statuses)],
         rerun=snakemake.params.rerun,
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hrsa.errors import UserError
+from hrsa.errors import NotApplicable, UserError
 from hrsa_workflow.status import (
     Failure,
     attempt_of,
@@ -21,6 +21,18 @@ def test_an_error_of_the_subject_is_recorded(error, capsys):
         raise error
     assert failures == [Failure("cka of pair a", "no rows in common")]
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_does_not_apply_is_recorded_and_not_tried_again(tmp_path, capsys):
+    failures: list[Failure] = []
+    with subject_failure(failures, "correlation of pair a"):
+        raise NotApplicable("widths differ")
+    assert [str(failure) for failure in failures] == [
+        "correlation of pair a does not apply: widths differ"
+    ]
+    write_status(tmp_path / "a.json", failures, attempt=1)
+    assert read_failures([tmp_path / "a.json"]) == failures
+    assert attempt_of(tmp_path / "a.json", retry=True) == 1
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), MemoryError(), KeyError("bug")])

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hrsa.activations.alignment import PairedRows
 from hrsa.activations.store import Activations
-from hrsa.errors import UserError
+from hrsa.errors import NotApplicable
 from hrsa.similarity.arrays import check_pair
 from hrsa.similarity.correlation_cells import correlate_cells
 from hrsa.similarity.layer_nulls import Null, p_over_layers, permuted_layers
@@ -154,11 +154,13 @@ def correlation_layers(
 
     Raises
     ------
+    NotApplicable
+        When widths differ.
     UserError
-        When widths differ, or too few rows match.
+        When too few rows match.
     """
     if reference.width != candidate.width:
-        raise UserError(_widths_differ(reference.width, candidate.width))
+        raise NotApplicable(_widths_differ(reference.width, candidate.width))
     check_rows(rows, least=MIN_ROWS)
     order = block_order(rows.samples, len(rows.reference), n_blocks=n_blocks, seed=seed)
     matched = matched_layers(reference, candidate)

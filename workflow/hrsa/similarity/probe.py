@@ -9,7 +9,7 @@ import pandas as pd
 
 from hrsa.activations.pooling import sample_means
 from hrsa.activations.store import Activations
-from hrsa.errors import UserError
+from hrsa.errors import NotApplicable, UserError
 from hrsa.similarity.layers import (
     MEAN_OVER_LAYERS,
     MatchedLayers,
@@ -197,7 +197,7 @@ def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
 
 def _check_widths(reference: Activations, candidate: Activations, align: Align) -> None:
     if align == "none" and reference.width != candidate.width:
-        raise UserError(
+        raise NotApplicable(
             f"the probe needs models of equal width, got {reference.width} and {candidate.width}: "
             "a classifier of one model's dimensions cannot read another number of them, unless a "
             "rotation carries them over (align: procrustes)"
