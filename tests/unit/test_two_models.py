@@ -1,5 +1,7 @@
 """Two models in one line, from folders to table and figures; the second time from the cache."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,16 @@ def test_other_texts_or_another_reading_are_extracted_anew(folders, tmp_path, mo
     reading = hrsa.two_models.Reading(attention="bidirectional")
     with pytest.raises(AssertionError, match="a model was loaded"):
         hrsa.compare_models(qwen, qwen, TEXTS, reading=reading, cache=tmp_path)
+
+
+def test_rows_carry_the_names_that_models_have_now(folders, tmp_path, monkeypatch):
+    options = {"metrics": ["cka"], "n_permutations": 0, "cache": tmp_path / "cache"}
+    hrsa.compare_models(folders / "qwen", folders / "llama", TEXTS, **options)
+    shutil.copytree(folders / "qwen", tmp_path / "final")
+    no_loading(monkeypatch)
+    table = hrsa.compare_models(tmp_path / "final", folders / "llama", TEXTS, **options)
+    assert set(table["reference"]) == {"final"}
+    assert set(table["pair"]) == {"final~llama"}
 
 
 def test_the_command_prints_writes_and_draws(folders, tmp_path):

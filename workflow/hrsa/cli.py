@@ -167,13 +167,12 @@ def compare_models(
     last layer; --out writes every row. Ends with 0, or 2 on bad input.
     """
     with _told(BAD_INPUT), _warnings_as_lines():
-        from hrsa.similarity.files import open_pair
         from hrsa.similarity.pair_table import pair_table, summary
-        from hrsa.two_models import Reading, activation_files, draw_heatmaps
+        from hrsa.two_models import Reading, activation_files, draw_heatmaps, open_models
 
         reading = Reading(attention=attention.value if attention else None, max_length=max_length)
         files = activation_files(reference, candidate, texts, reading=reading, cache=cache)
-        with open_pair(*files) as pair:
+        with open_models(files, reference, candidate) as pair:
             table = pair_table(pair, metric or None, ks=k or (10,), n_permutations=permutations)
             if out is not None:
                 _write(table, out)

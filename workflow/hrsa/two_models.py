@@ -6,23 +6,24 @@ models it is compared with.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hrsa.activations.header import extraction_header, header_digest
+from hrsa.activations.header import EXTRACTION_VERSION, extraction_header, header_digest
 from hrsa.activations.texts import Truncation
 from hrsa.data.datasets import load_dataset
 from hrsa.errors import UserError
 from hrsa.figures.heatmaps import SHOWN, draw_metric
 from hrsa.figures.style import save
 from hrsa.models.attention import Attention
-from hrsa.models.model_files import is_gguf, weights_sha256
+from hrsa.models.model_files import check_model_folder, is_gguf, weights_sha256
 from hrsa.models.retrieve import configuration_sha256, retrieve
-from hrsa.similarity.files import open_pair
+from hrsa.similarity.files import OpenPair, open_pair
 from hrsa.similarity.pair_table import pair_table
 from hrsa.statistics.permutation import N_PERMUTATIONS
 
@@ -85,7 +86,7 @@ def compare_models(
         A model or the texts cannot be read, or the two have too little in common.
     """
     files = activation_files(reference, candidate, texts, reading=reading, cache=cache)
-    with open_pair(*files) as pair:
+    with open_models(files, reference, candidate) as pair:
         table = pair_table(pair, metrics, ks=ks, n_permutations=n_permutations)
     if figures is not None:
         draw_heatmaps(table, Path(figures))
@@ -104,10 +105,21 @@ def activation_files(
     how, folder = reading or Reading(), cache_folder(cache)
     dataset = texts_table(texts)
     first, second = (
-        activations_of(model_folder(source, folder), dataset, how, folder, name=str(source))
+        activations_of(model_folder(source, folder), dataset, how, folder, name=_label(source))
         for source in (reference, candidate)
     )
     return first, second
+
+
+@contextmanager
+def open_models(
+    files: tuple[Path, Path], reference: str | Path, candidate: str | Path
+) -> Iterator[OpenPair]:
+    """Open two activation files of the cache under the names that the models have now."""
+    with open_pair(*files) as pair:
+        names = _label(reference), _label(candidate)
+        pair.labels.update(pair="~".join(names), reference=names[0], candidate=names[1])
+        yield pair
 
 
 def cache_folder(wanted: str | Path | None = None) -> Path:
@@ -159,6 +171,7 @@ def activations_of(
     UserError
         torch or transformers is not installed, or the extraction fails.
     """
+    check_model_folder(model)
     header = {
         "model": name,
         "model_sha256": weights_sha256(model),
@@ -175,6 +188,7 @@ def activations_of(
     }
     # Not the name: one model may be called by several.
     key = {**header, "model": "", "asked": reading.attention, "cut": reading.truncation}
+    key["extraction_version"] = EXTRACTION_VERSION
     digest = header_digest(extraction_header(key, **settings))
     path = cache / "activations" / f"{digest[:32]}.h5"
     if path.exists():
@@ -221,6 +235,11 @@ def draw_heatmaps(table: pd.DataFrame, folder: Path) -> list[Path]:
             save(figure, target, target.with_suffix(".pdf"))
             drawn.append(target)
     return drawn
+
+
+def _label(source: str | Path) -> str:
+    """A model's name: of a place on this machine the last part, else as the hub has it."""
+    return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
 def _texts_sha256(dataset: pd.DataFrame) -> str:

@@ -37,7 +37,7 @@ def extract_instance(
     outputs
         Activation files: the final model's on every data set, then each checkpoint's.
     settings
-        layers, dtype, max_length, truncation, token_budget, max_tokens.
+        layers, dtype, max_length, truncation, token_budget, max_tokens, device.
     seed
         Of the tokens that are kept where there is a cap.
     code
@@ -143,7 +143,9 @@ def _extract(
     from hrsa.models.loading import load_backbone
 
     # The stored type is that of the computation, too: float64 is for checks of the metrics.
-    model, tokenizer = load_backbone(folder, attention=attention, dtype=wanted["dtype"])
+    model, tokenizer = load_backbone(
+        folder, attention=attention, dtype=wanted["dtype"], device=settings["device"]
+    )
     for path, (header, file) in missing.items():
         Path(path).unlink(missing_ok=True)
         whole = pd.read_parquet(file)

@@ -14,6 +14,7 @@ from hrsa.activations import journal
 from hrsa.activations.extraction import extract_activations
 from hrsa.activations.hidden_states import HiddenStates
 from hrsa.activations.store import extraction_header, header_matches, open_activations
+from hrsa.activations.texts import encode_texts
 from hrsa.errors import UserError
 
 
@@ -377,3 +378,43 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(
         for layer in wanted.layers:
             assert np.array_equal(found.layer(layer)[:], wanted.layer(layer)[:])
     assert sorted(file.name for file in tmp_path.glob("killed*")) == ["killed.h5"]
+
+
+def test_vocabularies_with_gaps_are_read():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "one": 1, "two": 9}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    gaps = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[UNK]")
+    frame = pd.DataFrame({"id": ["a"], "text": ["one two three"]})
+    (sample,) = encode_texts(gaps, frame, max_length=8)
+    assert sample.ids.tolist() == [1, 9, 0]
+
+
+def test_texts_are_tokenised_in_parts_of_bounded_size(tokenizer, dataset, monkeypatch):
+    whole = encode_texts(tokenizer, dataset, max_length=64)
+    monkeypatch.setattr("hrsa.activations.texts._CHARACTERS_AT_ONCE", 30)
+    parts = encode_texts(tokenizer, dataset, max_length=64)
+    assert [one.ids.tolist() for one in parts] == [one.ids.tolist() for one in whole]
+
+
+def test_positions_that_an_encoder_reserves_are_not_for_texts(tokenizer, header, tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=512,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=34,
+        pad_token_id=1,
+    )
+    model = RobertaModel(config, add_pooling_layer=False).eval()
+    frame = pd.DataFrame({"id": ["a"], "text": ["xyz " * 60]})
+    of_encoder = {"header": {**header, "attention": None}}
+    with pytest.raises(UserError, match="Set max_length to 32"):
+        extract_activations(model, tokenizer, frame, tmp_path / "x.h5", **of_encoder)
+    extract_activations(model, tokenizer, frame, tmp_path / "x.h5", max_length=32, **of_encoder)
+    assert (tmp_path / "x.h5").exists()

@@ -18,6 +18,7 @@ SETTINGS = {
     "truncation": "end",
     "token_budget": 128,
     "max_tokens": 90,
+    "device": "cpu",
 }
 TEXTS = [f"text {i} has {i * 7 % 11} words and a number {i * i}" for i in range(11)]
 

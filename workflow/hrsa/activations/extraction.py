@@ -108,10 +108,11 @@ def extract_activations(
     _check_lengths(model.base_model, samples, max_length)
     offsets = np.concatenate([[0], np.cumsum([len(sample.position) for sample in samples])])
     if offsets[-1] == 0:
+        part = f", shard {header['shard']} of {header['n_shards']}" if "shard" in header else ""
+        remedy = "Ask for fewer shards" if part else "Give texts with words in them"
         raise UserError(
-            f"data set {header.get('dataset', 'of unknown name')}: no token is left to store "
-            f"(max_length={max_length}, max_tokens={max_tokens}). Give texts with words in them, "
-            "or raise these limits."
+            f"data set {header.get('dataset', 'of unknown name')}{part}: no token is left to store "
+            f"(max_length={max_length}, max_tokens={max_tokens}). {remedy}, or raise these limits."
         )
     file_header = extraction_header(
         {
@@ -262,6 +263,11 @@ def _report_counts(
 
 def _check_lengths(backbone: Any, samples: list[EncodedSample], max_length: int) -> None:
     allowed = getattr(backbone.config.get_text_config(), "max_position_embeddings", None)
+    for name, module in backbone.named_modules():
+        # RoBERTa and its kin count positions from beyond that of the padding.
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            allowed = module.num_embeddings - reserved
     longest = max(len(sample.ids) for sample in samples)
     if allowed is not None and longest > allowed:
         raise UserError(

@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 
 SCHEMA_VERSION = 1
+# Raised when an extraction comes to give other states or other rows.
+EXTRACTION_VERSION = 1
 # Stands where the digest of a header or a layer will be; of its length, and no file's digest.
 NO_DIGEST = "0" * 64
 LIBRARIES = ("torch", "transformers", "h5py", "numpy")

@@ -121,7 +121,8 @@ class HiddenStates:
                 blocks = list(module)
                 found: dict[int, torch.Tensor] = {}
                 # Another list of as many modules may take and give anything at all.
-                with suppress(KeyError, TypeError, AttributeError), torch.inference_mode():
+                ignored = (KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+                with suppress(*ignored), torch.inference_mode():
                     self._read_hooked(
                         blocks, ids, mask, range(self.n_layers + 1), found.__setitem__
                     )
@@ -175,6 +176,7 @@ def _hooks(
 
 def _are_equal(found: Mapping[int, torch.Tensor], wanted: Sequence[torch.Tensor]) -> bool:
     return len(found) == len(wanted) and all(
-        isinstance(found[layer], torch.Tensor) and torch.equal(found[layer], state)
+        # what transformers returns may have been moved to another device than a block's
+        isinstance(found[layer], torch.Tensor) and torch.equal(found[layer].to(state.device), state)
         for layer, state in enumerate(wanted)
     )

@@ -1,6 +1,6 @@
 """Texts as a model sees them: token ids, and which tokens become rows of an activation file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ TRUNCATIONS: tuple[Truncation, ...] = get_args(Truncation)
 # Fewer tokens, special ones included, and nothing in a text could attend to anything else.
 LEAST_TOKENS = 2
 _TEXTS_AT_ONCE = 1024
+_CHARACTERS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,13 @@ def encode_texts(
     ids, texts = dataset["id"].tolist(), dataset["text"].tolist()
     rate = sampling_rate(max_tokens, n_characters or sum(map(len, texts)))
     # An unknown word is a place in the text, unlike the other special tokens.
-    special = np.zeros(len(tokenizer), dtype=bool)
+    # Ids may have gaps: there are fewer tokens than the greatest id says.
+    special = np.zeros(max(tokenizer.get_vocab().values()) + 1, dtype=bool)
     special[sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})] = True
     samples: list[EncodedSample] = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        encoded = _tokenised(
-            tokenizer, texts[start : start + _TEXTS_AT_ONCE], max_length, truncation
-        )
-        for sample_id, encoding in zip(ids[start:], encoded, strict=False):
+    for part in _parts(texts):
+        encoded = _tokenised(tokenizer, texts[part], max_length, truncation)
+        for sample_id, encoding in zip(ids[part], encoded, strict=True):
             samples.append(_encoded_sample(sample_id, encoding, special, rate, seed))
     if truncation == "refuse":
         _refuse_long(ids, samples, max_length)
@@ -142,6 +142,18 @@ def token_table(samples: Sequence[EncodedSample]) -> dict[str, np.ndarray]:
         "char_start": np.concatenate([sample.char_start for sample in samples]),
         "char_end": np.concatenate([sample.char_end for sample in samples]),
     }
+
+
+def _parts(texts: Sequence[str]) -> Iterator[slice]:
+    """Texts to tokenise at once: what is cut off takes memory too until the next ones come."""
+    start = size = 0
+    for stop, text in enumerate(texts):
+        is_full = stop - start == _TEXTS_AT_ONCE or size + len(text) > _CHARACTERS_AT_ONCE
+        if stop > start and is_full:
+            yield slice(start, stop)
+            start, size = stop, 0
+        size += len(text)
+    yield slice(start, len(texts))
 
 
 def _tokenised(
