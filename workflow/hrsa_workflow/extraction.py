@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ def extract_instance(
     """
     content = json.loads(Path(record).read_text(encoding="utf-8"))
     wanted = _wanted(settings, seed)
+    for path in outputs:
+        _take_back(Path(path))
     paths = iter(outputs)
     for step in [None, *steps]:
         folder = _folder(record, step)
@@ -62,6 +66,8 @@ def extract_instance(
             print(f"kept {path}: it was extracted from the same model, texts and code")
         if missing:
             _extract(folder, missing, settings, wanted, content["attention"])
+    for path in outputs:
+        _spare(Path(path)).unlink(missing_ok=True)
 
 
 def extract_shard(
@@ -162,7 +168,26 @@ def _extract(
             truncation=settings["truncation"],
             **wanted,
         )
+        if not is_part:
+            _put_aside(Path(path))
         print(f"wrote {path}: {len(texts)} texts")
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f"{path.name}.finished")
+
+
+def _put_aside(path: Path) -> None:
+    """Give a finished file a second name: when its job fails, Snakemake removes the first."""
+    _spare(path).unlink(missing_ok=True)
+    with suppress(OSError):  # not every file system has such links; then it is made anew
+        os.link(path, _spare(path))
+
+
+def _take_back(path: Path) -> None:
+    """Use what a job finished before it failed; whether it is right, its header says."""
+    if _spare(path).exists():
+        os.replace(_spare(path), path)
 
 
 def _model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[str, Any]:

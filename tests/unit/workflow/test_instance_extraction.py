@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hrsa.activations import extraction
 from hrsa.activations.shards import join_shards
 from hrsa.activations.store import open_activations
 from hrsa.errors import UserError
@@ -68,6 +69,36 @@ def test_parts_joined_are_the_whole(study):
         assert 0 < found.n_tokens < sum(len(text) for text in TEXTS)
         for layer in wanted.layers:
             assert np.abs(found.layer(layer)[:] - wanted.layer(layer)[:]).max() < 1e-5
+
+
+def test_what_was_finished_before_a_failure_is_not_extracted_again(study, monkeypatch, capsys):
+    """Snakemake removes all outputs of a job that fails."""
+    other = study / "other.parquet"
+    pd.read_parquet(study / "texts.parquet").iloc[:4].to_parquet(other)
+    outputs = [study / "first.h5", study / "second.h5"]
+    arguments = {
+        "record": f"{study}/model/record.json", "datasets": [f"{study}/texts.parquet", str(other)],
+        "steps": [], "outputs": [str(path) for path in outputs], "settings": SETTINGS, "seed": 1,
+        "code": "c",
+    }  # fmt: skip
+    extract = extraction.extract_activations
+
+    def fails_on_the_second(*positional, **options):
+        if options["header"]["dataset"] == "other":
+            raise UserError("the disk is full")
+        extract(*positional, **options)
+
+    monkeypatch.setattr(extraction, "extract_activations", fails_on_the_second)
+    with pytest.raises(UserError, match="the disk is full"):
+        extract_instance(**arguments)
+    for path in outputs:
+        path.unlink(missing_ok=True)
+    monkeypatch.setattr(extraction, "extract_activations", extract)
+    extract_instance(**arguments)
+    told = capsys.readouterr().out
+    assert f"kept {outputs[0]}" in told
+    assert f"wrote {outputs[1]}" in told
+    assert not list(study.glob("*.finished"))
 
 
 def test_parts_are_consecutive_and_of_about_one_size():
