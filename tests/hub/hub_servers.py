@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_json({"error": refusal.message}, status=refusal.status, headers=headers)
 
     def answer(self) -> None:
-        raise NotImplementedError("abstract: the hub and the store of large files answer differently")
+        raise NotImplementedError("abstract: the hub and the store answer differently")
 
     def send_json(
         self, content: object, *, status: int = 200, headers: dict[str, str] | None = None
