@@ -146,8 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name, value)
-        self.end_headers()
         sent = b"" if self.command == "HEAD" else body[:cut]
+        # Before the client sees an answer: its next request would otherwise be logged first.
         self.hub.log(
             Request(
                 self.command,
@@ -160,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         )
         with suppress(ConnectionError):
+            self.end_headers()
             self.wfile.write(sent)
             self.wfile.flush()
         if cut is not None and cut < len(body):
