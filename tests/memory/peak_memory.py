@@ -145,7 +145,8 @@ def _find_neighbours(path: Path, memory: int, k: int) -> None:
     target.unlink()
 
 
-def _own_peak() -> int:
+def own_peak() -> int:
+    """Peak resident kilobytes of this process."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1])
 
@@ -165,6 +166,6 @@ def _main() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == ONE:
         _compute(sys.argv[2], sys.argv[3:5], *map(int, sys.argv[5:]))
-        print(_own_peak())
+        print(own_peak())
     else:
         _main()

@@ -1,3 +1,4 @@
+import extraction_memory
 import pytest
 from peak_memory import SHORT, SHORT_NEIGHBOURS, STATUS, STREAMED, growth
 
@@ -22,3 +23,9 @@ def test_twenty_times_the_rows_take_the_same_memory(metric, peaks):
 def test_neighbours_among_ten_times_the_rows_take_the_same_memory(tmp_path):
     small, large = growth(tmp_path, SHORT_NEIGHBOURS, ["neighbours"])["neighbours"]
     assert large < 1.1 * small
+
+
+def test_an_extraction_of_ten_times_the_samples_takes_the_same_memory(tmp_path):
+    small, large, size = extraction_memory.growth(tmp_path, extraction_memory.SHORT)
+    assert size > 100 * 2**20
+    assert (large - small) * 2**10 < 25 * 2**20

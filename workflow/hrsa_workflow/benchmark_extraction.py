@@ -24,7 +24,7 @@ from hrsa.activations.texts import EncodedSample, encode_texts
 from hrsa.data.problems import generate_problems
 
 OUT = Path("results/benchmark")
-REPEATS = 2
+REPEATS = 3
 MAX_LENGTH = 256
 
 

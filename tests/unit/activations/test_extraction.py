@@ -1,7 +1,6 @@
 """Extracted states are those of transformers, at the places that the text says."""
 
 import multiprocessing
-import os
 import signal
 import time
 
@@ -342,33 +341,32 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(
     make_model, tokenizer, dataset, header, tmp_path, monkeypatch, capfd
 ):
     """SIGKILL at ten random moments, each time going on after what was committed."""
-    frame = pd.concat([dataset.assign(id=dataset["id"] + f"-{i}") for i in range(12)])
+    frame = pd.concat([dataset.assign(id=dataset["id"] + f"-{i}") for i in range(30)])
+    model = make_model()  # before the forks: each starts at once
     read = HiddenStates.read
 
     def slow(self, ids, mask, layers, take):
         read(self, ids, mask, layers, take)
-        time.sleep(0.02)
+        time.sleep(0.06)  # all batches take longer than what is waited before the ten kills
 
     def extract(name):
         extract_activations(
-            make_model(), tokenizer, frame, tmp_path / name, header=header, token_budget=48
+            model, tokenizer, frame, tmp_path / name, header=header, token_budget=48
         )
 
     extract("undisturbed.h5")
-    monkeypatch.setattr(HiddenStates, "read", slow)
-    monkeypatch.setattr(journal, "SYNC_SECONDS", 0.0)
     fork = multiprocessing.get_context("fork")
     rng = np.random.default_rng(0)
-    killed = 0
-    for _ in range(10):
-        child = fork.Process(target=extract, args=("killed.h5",))
-        child.start()
-        child.join(rng.uniform(0.05, 0.5))
-        if child.is_alive():
-            os.kill(child.pid, signal.SIGKILL)
-            killed += 1
-        child.join()
-    assert killed >= 3
+    with monkeypatch.context() as patched:
+        patched.setattr(HiddenStates, "read", slow)
+        patched.setattr(journal, "SYNC_SECONDS", 0.0)
+        for _ in range(10):
+            child = fork.Process(target=extract, args=("killed.h5",))
+            child.start()
+            child.join(rng.uniform(0.05, 0.4))
+            child.kill()
+            child.join()
+            assert child.exitcode == -signal.SIGKILL
     extract("killed.h5")
     assert "killed.h5: going on after" in capfd.readouterr().out
     with (

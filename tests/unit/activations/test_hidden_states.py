@@ -50,9 +50,10 @@ def test_every_state_equals_that_of_output_hidden_states(backbone, batch):
     assert states.n_layers == len(output.hidden_states) - 1
     found = taken(states, batch, range(states.n_layers + 1))
     assert list(found) == list(range(states.n_layers + 1))
+    text = mask.bool()  # what becomes of the padding does not matter
     for layer, state in found.items():
-        assert torch.equal(state, output.hidden_states[layer])
-    assert torch.equal(found[states.n_layers], output.last_hidden_state)
+        assert torch.equal(state[text], output.hidden_states[layer][text])
+    assert torch.equal(found[states.n_layers][text], output.last_hidden_state[text])
 
 
 def test_blocks_after_the_last_wanted_layer_are_not_run(make_model, batch):
@@ -105,3 +106,15 @@ def test_layers_of_unequal_width_are_refused(make_model, monkeypatch):
     monkeypatch.setattr(HiddenStates, "_all_states", uneven)
     with pytest.raises(UserError, match="model tiny: its layers have different widths"):
         HiddenStates(backbone, "tiny")
+
+
+def test_states_that_a_model_goes_on_to_change_are_not_handed_out_on_the_way(make_model, batch):
+    backbone = make_model().base_model
+    backbone.layers[1].register_forward_pre_hook(lambda _, args: args[0].mul_(2))
+    states = HiddenStates(backbone, "tiny")
+    assert not states.is_hooked
+    with torch.no_grad():
+        wanted = backbone(*batch, output_hidden_states=True).hidden_states
+    text = batch[1].bool()
+    for layer, state in taken(states, batch, [0, 1, 2]).items():
+        assert torch.equal(state[text], wanted[layer][text])

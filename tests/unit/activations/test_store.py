@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hrsa.activations import store
+from hrsa.activations import store, writer
 from hrsa.activations.encoding import STORED_TYPES
 from hrsa.activations.store import (
     SCHEMA_VERSION,
@@ -392,3 +392,54 @@ def test_the_package_offers_its_names_and_no_others():
     assert all(callable(getattr(package, name)) for name in package.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
+
+
+def test_an_open_file_is_verified_wherever_its_name_leads_by_now(write_file, tmp_path, monkeypatch):
+    path, _ = write_file()
+    monkeypatch.chdir(path.parent)
+    with open_activations(path.name) as activations:
+        monkeypatch.chdir(tmp_path.parent)
+        path.rename(path.with_name("moved.h5"))
+        activations.verify()
+
+
+def test_a_file_is_verified_by_who_holds_the_lock_of_h5py(write_file):
+    from h5py._hl.base import phil
+
+    path, _ = write_file()
+    with open_activations(path) as activations, phil:
+        activations.verify()
+
+
+def test_rows_are_taken_from_their_places_in_a_larger_array(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_PIECE_VALUES", 40)  # pieces of ten rows
+    rng = np.random.default_rng(0)
+    given = rng.standard_normal((60, 4)).astype(np.float32)
+    places = np.concatenate([np.arange(20, 45), [3, 5, 6], np.arange(50, 58)])
+    given[46:50] = np.nan  # between the rows: not written, so not refused
+    rows = np.arange(len(places))
+    position = np.arange(len(places))
+    with ActivationWriter(
+        tmp_path / "a.h5",
+        header={"model": "tiny"},
+        samples=["one"],
+        sample_offsets=[0, len(places)],
+        tokens={
+            "id": position,
+            "position": position,
+            "char_start": position,
+            "char_end": position + 1,
+        },
+        layers=[0, 1],
+        width=4,
+        dtype="float32",
+    ) as unfinished:
+        unfinished.write(0, rows, given, places)
+        unfinished.write(1, rows[::-1], given, places[::-1])
+        with pytest.raises(UserError, match=r"layer 1 have NaN .* in sample 'one'"):
+            unfinished.write(1, rows[:2], given, np.array([45, 46]))
+        with pytest.raises(ValueError, match="values of shape"):
+            unfinished.write(1, rows, given, places[:-1])
+    with open_activations(tmp_path / "a.h5", verify=True) as activations:
+        for layer in (0, 1):
+            assert np.array_equal(activations.layer(layer)[:], given[places])

@@ -6,7 +6,7 @@ from threading import Condition, Thread
 from typing import Any
 
 # Bytes that may wait to be written.
-WAITING_BYTES = 2**28
+WAITING_BYTES = 2**26
 
 
 class BackgroundWriter:

@@ -12,8 +12,10 @@ import torch
 from hrsa.activations.background import BackgroundWriter
 from hrsa.activations.batches import length_sorted_batches, padded, rows_of_batch
 from hrsa.activations.header import extraction_header
+from hrsa.activations.heap import freed_memory_kept
 from hrsa.activations.hidden_states import HiddenStates
 from hrsa.activations.progress import Progress
+from hrsa.activations.rows import runs
 from hrsa.activations.texts import (
     EncodedSample,
     Truncation,
@@ -143,7 +145,7 @@ def extract_activations(
         resume=True,
     )
     work = _Work(states, samples, offsets, kept_layers, dtype, dataset["id"].tolist(), name)
-    with writer:
+    with writer, freed_memory_kept():
         if writer.origin:
             print(f"{path}: {writer.origin}", flush=True)
         _extract(work, writer, token_budget)
@@ -229,14 +231,21 @@ def _read_batch(
 ) -> None:
     rows, places = rows_of_batch(work.samples, work.offsets, batch)
     read_dtype = torch.float64 if work.dtype == "float64" else torch.float32
+    # Mostly each text's rows lie one after the other in the state: the writer takes them from it.
+    is_whole = sum(1 for _ in runs(rows, places)) <= 2 * len(batch)
     chosen: dict[torch.device, torch.Tensor] = {}
 
     def take(layer: int, state: torch.Tensor) -> None:
+        state = state.flatten(0, 1)
+        if is_whole and state.device.type == "cpu":
+            values = state.to(read_dtype).numpy()
+            background.put(values.nbytes, writer.write, layer, rows, values, places)
+            return
         where = chosen.get(state.device)
         if where is None:  # layers may lie on several devices
             where = chosen[state.device] = torch.from_numpy(places).to(state.device)
         # Indexing by a tensor does the same and takes eight times as long.
-        values = state.flatten(0, 1).index_select(0, where).to(read_dtype).cpu().numpy()
+        values = state.index_select(0, where).to(read_dtype).cpu().numpy()
         background.put(values.nbytes, writer.write, layer, rows, values)
 
     ids, mask = padded([work.samples[i].ids for i in batch], work.states.device)

@@ -82,24 +82,29 @@ class HiddenStates:
         Parameters
         ----------
         ids, mask : torch.Tensor, shape (n_samples, length)
+            Padded on the right.
         layers : sequence of int
             Ascending. The pass ends where the last of them is known.
         take : callable
             Given a layer and its state (n_samples × length × width), in the order of the layers.
+            The model does not change a state any more once it was handed out.
         """
+        # Under causal attention no token sees the padding behind it; without a mask torch takes
+        # its faster kernels.
+        seen = None if self.attention == "causal" else mask
         with torch.inference_mode():
             if self._blocks is None:
-                states = self._all_states(ids, mask)
+                states = self._all_states(ids, seen)
                 for layer in layers:
                     take(layer, states[layer])
             else:
-                self._read_hooked(self._blocks, ids, mask, layers, take)
+                self._read_hooked(self._blocks, ids, seen, layers, take)
 
     def _read_hooked(
         self,
         blocks: Sequence[torch.nn.Module],
         ids: torch.Tensor,
-        mask: torch.Tensor,
+        mask: torch.Tensor | None,
         layers: Sequence[int],
         take: Take,
     ) -> None:
@@ -119,22 +124,33 @@ class HiddenStates:
         for module in self._backbone.modules():
             if isinstance(module, torch.nn.ModuleList) and len(module) == self.n_layers:
                 blocks = list(module)
-                found: dict[int, torch.Tensor] = {}
-                # Another list of as many modules may take and give anything at all.
-                ignored = (KeyError, TypeError, AttributeError, IndexError, RuntimeError)
-                with suppress(*ignored), torch.inference_mode():
-                    self._read_hooked(
-                        blocks, ids, mask, range(self.n_layers + 1), found.__setitem__
-                    )
-                if _are_equal(found, wanted):
+                if _are_equal(self._states_of_hooks(blocks, ids, mask), wanted):
                     return blocks
         return None
 
-    def _all_states(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _states_of_hooks(
+        self, blocks: Sequence[torch.nn.Module], ids: torch.Tensor, mask: torch.Tensor
+    ) -> dict[int, torch.Tensor]:
+        """Copies of what the blocks hand out; fewer where they are no blocks of a model.
+
+        Copies, since a state that the model goes on to change is not one that `read` may give.
+        """
+        found: dict[int, torch.Tensor] = {}
+
+        def copy(layer: int, state: torch.Tensor) -> None:
+            found[layer] = state.clone()
+
+        # Another list of as many modules may take and give anything at all.
+        ignored = (KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+        with suppress(*ignored), torch.inference_mode():
+            self._read_hooked(blocks, ids, mask, range(self.n_layers + 1), copy)
+        return found
+
+    def _all_states(self, ids: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         with torch.inference_mode():
             return self._forward(ids, mask, output_hidden_states=True).hidden_states
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, **options: Any) -> Any:
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor | None, **options: Any) -> Any:
         if self._takes_cache:
             options["use_cache"] = False
         return self._backbone(input_ids=ids, attention_mask=mask, **options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,13 +75,50 @@ def _has_repeated_ends(offsets: np.ndarray, char_end: np.ndarray) -> bool:
     return len(np.unique((sample << 32) + char_end)) < len(char_end)
 
 
-def runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Index ranges of ascending `rows` in which the rows are consecutive."""
+def runs(rows: np.ndarray, *others: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Index ranges in which `rows`, and others of its length, are consecutive numbers."""
     if len(rows) == 0:
         return
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = [0, *breaks.tolist(), len(rows)]
+    breaks = np.zeros(len(rows) - 1, dtype=bool)
+    for numbers in (rows, *others):
+        breaks |= np.diff(numbers) != 1
+    edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(rows)]
     yield from pairwise(edges)
+
+
+class Run(NamedTuple):
+    """Consecutive rows of a file that lie one after the other in an array, too.
+
+    Attributes
+    ----------
+    row, place : int
+        The first one's number in the file, and in the array.
+    length : int
+    """
+
+    row: int
+    place: int
+    length: int
+
+
+def grouped_runs(rows: np.ndarray, places: np.ndarray, most: int) -> Iterator[list[Run]]:
+    """Runs of ascending rows and their places in an array, in groups of near places.
+
+    The places of a group rise, and span at most `most` rows of the array.
+    """
+    group: list[Run] = []
+    for start, stop in runs(rows, places):
+        for block in row_blocks(stop - start, most):
+            row, place = int(rows[start]) + block.start, int(places[start]) + block.start
+            run = Run(row, place, block.stop - block.start)
+            if group and not (
+                group[-1].place < place and place + run.length - group[0].place <= most
+            ):
+                yield group
+                group = []
+            group.append(run)
+    if group:
+        yield group
 
 
 def row_numbers(rows: Sequence[int] | np.ndarray, n_rows: int) -> np.ndarray:

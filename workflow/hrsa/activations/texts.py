@@ -14,8 +14,8 @@ Truncation = Literal["end", "start", "refuse"]
 TRUNCATIONS: tuple[Truncation, ...] = get_args(Truncation)
 # Fewer tokens, special ones included, and nothing in a text could attend to anything else.
 LEAST_TOKENS = 2
-_TEXTS_AT_ONCE = 1024
-_CHARACTERS_AT_ONCE = 2_000_000
+_TEXTS_AT_ONCE = 64
+_CHARACTERS_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)

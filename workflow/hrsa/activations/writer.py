@@ -9,6 +9,7 @@ kill comes, and no error of the disk passes through it.
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,14 @@ from hrsa.activations.layout import (
     replace_digests,
     write_tables,
 )
-from hrsa.activations.rows import TOKEN_COLUMNS, check_tables, row_blocks, row_numbers, runs
+from hrsa.activations.rows import (
+    TOKEN_COLUMNS,
+    Run,
+    check_tables,
+    grouped_runs,
+    row_blocks,
+    row_numbers,
+)
 from hrsa.errors import UserError
 
 _PIECE_VALUES = 2**18
@@ -146,7 +154,13 @@ class ActivationWriter:
         else:
             self._leave()
 
-    def write(self, layer: int, rows: slice | np.ndarray, values: np.ndarray) -> None:
+    def write(
+        self,
+        layer: int,
+        rows: slice | np.ndarray,
+        values: np.ndarray,
+        places: np.ndarray | None = None,
+    ) -> None:
         """Write hidden states of some rows of one layer.
 
         Parameters
@@ -155,7 +169,9 @@ class ActivationWriter:
             One of the layers that the file was made with.
         rows
             Rows of the finished file: a slice or integers (n), in any order.
-        values : array (n × width)
+        values : array (n × width), or with `places` of any number of rows
+        places : int array (n), optional
+            Which rows of `values` they are. Consecutive ones are written without being copied.
 
         Raises
         ------
@@ -170,17 +186,21 @@ class ActivationWriter:
         rows = row_numbers(rows, self._shape[0])
         if layer not in self._written:
             raise ValueError(f"layer {layer}; this file has layers {self._layers}")
-        if values.shape != (len(rows), self._shape[1]):
+        n_given = len(values if places is None else places)
+        if values.shape[1:] != self._shape[1:] or n_given != len(rows):
             raise ValueError(
                 f"layer {layer}: values of shape {values.shape} for {len(rows)} rows of width "
                 f"{self._shape[1]}"
             )
+        places = np.arange(len(rows)) if places is None else row_numbers(places, len(values))
         if np.any(rows[1:] < rows[:-1]):
             order = np.argsort(rows, kind="stable")
-            rows, values = rows[order], values[order]
+            rows, places = rows[order], places[order]
         # A few rows at a time stay in the processor's cache from one step to the next.
-        for piece in row_blocks(len(rows), max(1, _PIECE_VALUES // self._shape[1])):
-            self._write_piece(layer, rows[piece], values[piece])
+        most = max(1, _PIECE_VALUES // self._shape[1])
+        with self._full_disk_told():
+            for piece in grouped_runs(rows, places, most):
+                self._write_piece(layer, piece, values)
         self._written[layer][rows] = True
 
     def commit(self, rows: slice | np.ndarray) -> None:
@@ -220,7 +240,6 @@ class ActivationWriter:
         """
         try:
             self._check_all_written()
-            self._commit_pending()
             with self._full_disk_told():
                 self._finish()
         except BaseException:
@@ -243,18 +262,24 @@ class ActivationWriter:
         self._close_partial()
         self._journal.close()
 
-    def _write_piece(self, layer: int, rows: np.ndarray, values: np.ndarray) -> None:
-        """Write ascending rows by their runs."""
+    def _write_piece(self, layer: int, piece: Sequence[Run], values: np.ndarray) -> None:
+        """Write runs of rows that lie near each other in `values`."""
+        low = piece[0].place
+        near = values[low : piece[-1].place + piece[-1].length]  # what lies between them, too
+        stored = encode(near, self._dtype)
         # Before encoding too: rounding the bits of a NaN could make a number of it.
-        self._refuse_non_finite(layer, rows, values, "NaN or infinite values")
-        stored = encode(values, self._dtype)
-        if stored.dtype != values.dtype:
-            decoded = decode(stored, self._dtype)
-            self._refuse_non_finite(layer, rows, decoded, f"values too large for {self._dtype}")
-        with self._full_disk_told():
-            for start, stop in runs(rows):
-                place = self._places[layer] + int(rows[start]) * self._row_bytes
-                write_all(self._file, stored[start:stop].view(np.uint8), place)
+        checks = [(near, "NaN or infinite values")]
+        if stored.dtype != near.dtype:
+            checks.append((decode(stored, self._dtype), f"values too large for {self._dtype}"))
+        for found, what in checks:
+            if not _is_finite(found):
+                for run in piece:
+                    part = found[run.place - low : run.place - low + run.length]
+                    self._refuse_non_finite(layer, run.row, part, what)
+        for run in piece:
+            part = stored[run.place - low : run.place - low + run.length]
+            place = self._places[layer] + run.row * self._row_bytes
+            write_all(self._file, part.view(np.uint8), place)
 
     def _check_layers(self) -> None:
         if not self._layers or len(set(self._layers)) < len(self._layers) or self._layers[0] < 0:
@@ -347,17 +372,28 @@ class ActivationWriter:
         self._synced_at = time.monotonic()
 
     def _finish(self) -> None:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # Bytes go to the disk, which takes waiting, beside their checksums, which take work.
+            committing = pool.submit(self._commit_pending)
+            digests = self._block_digests()
+            committing.result()
         self._close_partial()
         with h5py.File(self._partial, "r+", locking=False) as file:
-            blocks = row_blocks(self._shape[0], BLOCK_ROWS)
-            for layer in self._layers:
-                digests = block_digests(file["layers"][f"{layer:02d}"], blocks)
-                replace_digests(file, layer, digests, layer_digest(digests))
+            for layer, of_layer in digests.items():
+                replace_digests(file, layer, of_layer, layer_digest(of_layer))
             finish_header(file)
         bring_to_disk(self._partial)
         os.replace(self._partial, self.path)
         bring_to_disk(self.path.parent)
         self._journal.remove()
+
+    def _block_digests(self) -> dict[int, np.ndarray]:
+        blocks = row_blocks(self._shape[0], BLOCK_ROWS)
+        with h5py.File(self._partial, "r", locking=False) as file:
+            return {
+                layer: block_digests(file["layers"][f"{layer:02d}"], blocks)
+                for layer in self._layers
+            }
 
     def _close_partial(self) -> None:
         if self._file >= 0:
@@ -377,13 +413,11 @@ class ActivationWriter:
                     f"is row {np.argmin(written)}"
                 )
 
-    def _refuse_non_finite(
-        self, layer: int, rows: np.ndarray, values: np.ndarray, what: str
-    ) -> None:
+    def _refuse_non_finite(self, layer: int, first: int, values: np.ndarray, what: str) -> None:
         finite = np.isfinite(values).all(axis=1)
         if finite.all():
             return
-        row = int(rows[np.argmin(finite)])
+        row = first + int(np.argmin(finite))
         sample = self._samples[int(np.searchsorted(self._offsets, row, side="right")) - 1]
         raise UserError(
             f"model {self._header.get('model', 'of unknown name')}, data set "
@@ -392,3 +426,9 @@ class ActivationWriter:
             f"stored as {self._dtype}. Only finite values are kept. Check the model's weights, or "
             "load it and store it with a dtype of wider range (bfloat16, float32)."
         )
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    """Whether all values are finite; False now and then where they are and their sum is not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum()))  # a NaN or an infinity stays one in every sum
