@@ -1,5 +1,6 @@
 """Two models in one line, from folders to table and figures; the second time from the cache."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 import hrsa
+from hrsa.activations.store import open_activations
 from hrsa.cli import app
 from hrsa.errors import UserError
 from hrsa.models.folder import save_model
 from hrsa.models.tokenizer import train_tokenizer
 from hrsa.similarity.results import SIMILARITY_COLUMNS
-from hrsa.two_models import cache_folder, model_folder
+from hrsa.two_models import activation_files, cache_folder, model_folder
 
 RNG = np.random.default_rng(0)
 WORDS = ["river", "stone", "seven", "otter", "bridge", "light", "rain", "count", "three", "apple"]
@@ -89,6 +91,31 @@ def test_rows_carry_the_names_that_models_have_now(folders, tmp_path, monkeypatc
     table = hrsa.compare_models(tmp_path / "final", folders / "llama", TEXTS, **options)
     assert set(table["reference"]) == {"final"}
     assert set(table["pair"]) == {"final~llama"}
+
+
+def write_pooling(folder, mode):
+    """Make a model folder one of sentence-transformers."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    entries = [{"path": path, "type": f"sentence_transformers.models.{c}"} for path, c in modules]
+    (folder / "modules.json").write_text(json.dumps(entries))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+
+
+def test_files_of_an_embedding_model_say_how_it_pools(folders, tmp_path, monkeypatch):
+    shutil.copytree(folders / "qwen", tmp_path / "embedding")
+    found = []
+    for mode in ("cls", "lasttoken"):
+        write_pooling(tmp_path / "embedding", mode)
+        models = folders / "qwen", tmp_path / "embedding"
+        plain, pooled = activation_files(*models, TEXTS, cache=tmp_path / "cache")
+        with open_activations(plain) as left, open_activations(pooled) as right:
+            assert "pooling" not in left.attrs
+            found.append((right.attrs["pooling"], right.attrs.get("pooling_end_mark")))
+    assert found == [("cls", None), ("lasttoken", False)]
+    no_loading(monkeypatch)
+    again = activation_files(*models, TEXTS, cache=tmp_path / "cache")
+    assert again == (plain, pooled)
 
 
 def test_the_command_prints_writes_and_draws(folders, tmp_path):

@@ -21,6 +21,7 @@ from hrsa.errors import UserError
 from hrsa.figures.heatmaps import SHOWN, draw_metric
 from hrsa.figures.style import save
 from hrsa.models.attention import Attention
+from hrsa.models.embedding import end_mark, pooling_of
 from hrsa.models.model_files import check_model_folder, is_gguf, weights_sha256
 from hrsa.models.retrieve import configuration_sha256, retrieve
 from hrsa.similarity.files import OpenPair, open_pair
@@ -172,6 +173,7 @@ def activations_of(
         torch or transformers is not installed, or the extraction fails.
     """
     check_model_folder(model)
+    pooling = pooling_of(model)
     header = {
         "model": name,
         "model_sha256": weights_sha256(model),
@@ -180,6 +182,7 @@ def activations_of(
         "dataset_sha256": _texts_sha256(dataset),
         "template": None,
         "seed": 0,
+        "pooling": pooling,
     }
     settings: dict[str, Any] = {
         "layers": reading.layers,
@@ -209,7 +212,7 @@ def activations_of(
         tokenizer,
         dataset,
         path,
-        header={**header, "attention": reading.attention},
+        header={**header, "attention": reading.attention, **end_mark(pooling, tokenizer)},
         truncation=reading.truncation,
         token_budget=reading.token_budget,
         **settings,

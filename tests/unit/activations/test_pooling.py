@@ -1,10 +1,12 @@
 """Pooling of stored rows to one vector per sample."""
 
+import re
+
 import numpy as np
 import pytest
 
-from hrsa.activations.pooling import pooled_samples, sample_means
-from hrsa.activations.store import open_activations
+from hrsa.activations.pooling import file_pooling, pooled_samples, sample_means
+from hrsa.activations.store import extraction_header, header_matches, open_activations
 from hrsa.errors import UserError
 
 
@@ -38,7 +40,29 @@ def test_the_first_and_the_last_token_are_rows_of_the_file(write_file):
         assert np.array_equal(last[[0, 2]], values[2][[3, 9]])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "cls", "lasttoken"])
+def test_other_means_weigh_a_token_by_its_place_or_divide_by_the_root(write_file, monkeypatch):
+    path, values = write_file(dtype="float64")
+    with open_activations(path) as activations:
+        for rows in (1, 3, 100):
+            monkeypatch.setattr("hrsa.activations.pooling._BLOCK_ROWS", rows)
+            weighted = pooled_samples(activations, 1, "weightedmean")
+            expected = np.average(values[1][4:], axis=0, weights=np.arange(1, 7))
+            assert np.allclose(weighted[2], expected, atol=1e-14)
+            rooted = pooled_samples(activations, 1, "mean_sqrt_len_tokens")
+            assert np.allclose(rooted[0], values[1][:4].sum(axis=0) / 2, atol=1e-14)
+
+
+def test_vectors_of_several_poolings_stand_one_behind_the_other(write_file):
+    path, _ = write_file()
+    with open_activations(path) as activations:
+        both = pooled_samples(activations, 1, ("cls", "max"))
+        parts = [pooled_samples(activations, 1, mode) for mode in ("cls", "max")]
+        assert np.array_equal(both, np.hstack(parts), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "pooling", ["mean", "max", "cls", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
+)
 def test_a_sample_without_rows_has_no_vector(write_file, pooling):
     path, _ = write_file()
     with open_activations(path) as activations:
@@ -58,10 +82,57 @@ def test_a_token_that_is_not_stored_is_not_replaced_by_its_neighbour(
 ):
     """A start mark is the first token that the model saw; a cap may leave out any token."""
     marked = extracted(make_model(), tokenizer_with_start, "marked.h5")
-    with pytest.raises(UserError, match=r"'cls' is of a token that is not.*a special token"):
+    with pytest.raises(UserError, match=r"'cls' is of tokens that are not.*a special token"):
         pooled_samples(marked, 1, "cls")
+    marked.attrs["pooling"] = "cls"
+    assert file_pooling(marked).modes == ("mean",)
+    assert "cls, which is of tokens that are not in the file" in file_pooling(marked).note
     assert np.isfinite(pooled_samples(marked, 1, "lasttoken")[0]).all()
     capped = extracted(make_model(), tokenizer, "capped.h5", max_tokens=40)
-    for pooling in ("cls", "lasttoken"):
+    for pooling in ("cls", "lasttoken", "max", "mean_sqrt_len_tokens"):
         with pytest.raises(UserError, match="a cap on tokens"):
             pooled_samples(capped, 1, pooling)
+
+
+@pytest.mark.parametrize(
+    ("header", "modes", "note"),
+    [
+        ({}, ("mean",), ""),
+        ({"pooling": "mean"}, ("mean",), ""),
+        ({"pooling": "weightedmean", "max_tokens": 4}, ("weightedmean",), ""),
+        ({"pooling": "max", "max_tokens": 4}, ("mean",), "says max, .*with a cap on tokens"),
+        ({"pooling": "cls+mean"}, ("cls", "mean"), ""),
+        ({"pooling": "lasttoken", "pooling_end_mark": False}, ("lasttoken",), ""),
+        ({"pooling": "lasttoken"}, ("lasttoken",), "is not recorded"),
+        (
+            {"pooling": "mean+lasttoken", "pooling_end_mark": True},
+            ("mean",),
+            r"says mean\+lasttoken, .* puts a special token behind a text",
+        ),
+        ({"pooling": "OwnPooling"}, ("mean",), "says OwnPooling, which is no pooling that is"),
+    ],
+    ids=str,
+)
+def test_a_file_is_pooled_as_its_header_says_or_says_why_not(write_file, header, modes, note):
+    path, _ = write_file()
+    with open_activations(path) as activations:
+        activations.attrs.update(header)
+        found = file_pooling(activations)
+    assert found.modes == modes
+    assert bool(found.note) == bool(note)
+    assert re.search(note, found.note)
+
+
+def test_the_pooling_of_an_embedding_model_is_in_the_header_of_its_files_alone(write_file, header):
+    plain, _ = write_file()
+    pooled, _ = write_file("pooled.h5", pooling="cls")
+    with open_activations(pooled) as activations:
+        assert activations.attrs["pooling"] == "cls"
+    with open_activations(plain) as activations:
+        assert "pooling" not in activations.attrs
+    wanted = {
+        pooling: extraction_header({**header, "pooling": pooling}) for pooling in (None, "cls")
+    }
+    assert header_matches(plain, wanted[None])
+    assert not header_matches(plain, wanted["cls"])
+    assert header_matches(pooled, wanted["cls"])

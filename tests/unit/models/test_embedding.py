@@ -20,11 +20,12 @@ from sentence_transformers.sentence_transformer.modules import (
 from tiny_families import marked, save_family
 
 from hrsa.activations.extraction import extract_activations
-from hrsa.activations.pooling import pooled_samples
+from hrsa.activations.pooling import POOLINGS, file_pooling, pooled_samples
 from hrsa.activations.store import open_activations
 from hrsa.errors import UserError
-from hrsa.models.embedding import EmbeddingModel, embedding_settings
+from hrsa.models.embedding import EmbeddingModel, embedding_settings, end_mark, pooling_of
 from hrsa.models.loading import check_model_folder, load_backbone
+from hrsa.similarity import cross_model_probe, probe_layers
 
 TEXTS = [
     "Rain fell on the old town all night, and on the river too.",
@@ -141,16 +142,86 @@ def test_the_configuration_of_older_versions_is_read(save_embedding):
     np.testing.assert_allclose(EmbeddingModel(folder).embed(TEXTS), model.encode(TEXTS), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken", "max"])
+def extract(folder: Path, texts: list[str], path: Path) -> Path:
+    """Extract a folder's hidden states as callers do, its pooling in the header."""
+    backbone, tokenizer = load_backbone(folder)
+    dataset = pd.DataFrame({"id": [f"text-{n}" for n in range(len(texts))], "text": texts})
+    pooling = pooling_of(folder)
+    header = {"model": path.stem, "pooling": pooling, **end_mark(pooling, tokenizer)}
+    extract_activations(backbone, tokenizer, dataset, path, header=header)
+    return path
+
+
+@pytest.mark.parametrize("pooling", [*POOLINGS, ("cls", "mean")], ids=str)
 def test_stored_rows_are_pooled_to_the_same_embedding(save_embedding, tmp_path, pooling):
     """Where a tokenizer adds no token of its own, the file holds all that the model pools."""
     folder, model = save_embedding("qwen2", pooling=pooling)
-    backbone, tokenizer = load_backbone(folder)
-    dataset = pd.DataFrame({"id": [f"text-{n}" for n in range(len(TEXTS))], "text": TEXTS})
-    extract_activations(backbone, tokenizer, dataset, tmp_path / "a.h5", header={"model": "m"})
-    with open_activations(tmp_path / "a.h5") as activations:
-        pooled = pooled_samples(activations, activations.attrs["n_layers"], pooling)
+    with open_activations(extract(folder, TEXTS, tmp_path / "a.h5")) as activations:
+        how = file_pooling(activations)
+        pooled = pooled_samples(activations, activations.attrs["n_layers"], how.modes)
+    assert how.note == ""
     np.testing.assert_allclose(pooled, model.encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "reason"),
+    [("cls", "begins with a special token"), ("lasttoken", "puts a special token behind a text")],
+)
+def test_a_mark_that_is_pooled_and_not_stored_is_told(save_embedding, tmp_path, pooling, reason):
+    folder, _ = save_embedding("bert", pooling=pooling)
+    with open_activations(extract(folder, TEXTS, tmp_path / "a.h5")) as activations:
+        how = file_pooling(activations)
+    assert how.modes == ("mean",)
+    assert f"says {pooling}, which is of tokens that are not in the file" in how.note
+    assert reason in how.note
+
+
+def test_the_probe_reads_the_embeddings_of_each_model(save_embedding, tmp_path):
+    texts = [f"Ann has {n} apples and Ben has {n * 7 % 60}." for n in range(60)]
+    split = np.array(["train", "train", "test"])[np.arange(60) % 3]
+    label = np.array(["small", "large"])[np.random.default_rng(0).integers(0, 2, 60)]
+    table = pd.DataFrame({"id": [f"text-{n}" for n in range(60)], "label": label, "split": split})
+    files, embedded = [], []
+    for pooling in ("cls", "lasttoken"):
+        folder, model = save_embedding("qwen2", pooling=pooling, name=pooling)
+        files.append(extract(folder, texts, tmp_path / f"{pooling}.h5"))
+        embedded.append(model.encode(texts, normalize_embeddings=True).astype(np.float64))
+    with open_activations(files[0]) as first, open_activations(files[1]) as second:
+        found = probe_layers(first, second, table, layers=[2]).table
+    direct = cross_model_probe(
+        *(embedded[0][split == "train"], label[split == "train"]),
+        *(one[split == "test"] for one in embedded),
+        label[split == "test"],
+        Y_train=embedded[1][split == "train"],
+    )
+    rows = found[found["layer_reference"] == 2].set_index("statistic")
+    assert rows.loc["embedding_reference_accuracy", "value"] == direct.reference
+    assert rows.loc["embedding_accuracy", "value"] == direct.value
+    assert rows.loc["embedding_own_accuracy", "value"] == direct.own
+    assert rows["note"].str.contains("pooling: reference cls, candidate lasttoken").all()
+
+
+def test_the_pooling_for_the_header_is_read_from_the_folder(save_embedding, qwen_folder, tmp_path):
+    folder, _ = save_embedding("bert", Dense(64, 8), pooling=("mean", "lasttoken"))
+    assert pooling_of(folder) == "mean+lasttoken"
+    pickle_a_module(folder)
+    assert pooling_of(folder) == "mean+lasttoken"
+    edit_json(folder / "1_Pooling" / "config.json", pooling_mode="lasttoken")
+    assert pooling_of(folder) == "lasttoken"
+    lose_the_pooling(folder)
+    assert pooling_of(folder) == "unknown"
+    pool_by_code_from_outside(folder)
+    assert pooling_of(folder) == "WeightedPooling"
+    assert pooling_of(qwen_folder) is None
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    assert pooling_of(tmp_path / "model.gguf") is None
+
+
+def test_a_mark_behind_a_text_is_seen_where_the_last_token_is_pooled(tokenizer):
+    with_marks = marked(tokenizer, "<|start|>", "<|stop|>")
+    assert end_mark("lasttoken", with_marks) == {"pooling_end_mark": True}
+    assert end_mark("mean+lasttoken", tokenizer) == {"pooling_end_mark": False}
+    assert end_mark("mean", with_marks) == end_mark(None, with_marks) == {}
 
 
 def test_another_folder_makes_no_embeddings(qwen_folder):
@@ -183,6 +254,10 @@ def pickle_a_module(folder: Path) -> None:
     (folder / "2_Dense" / "model.safetensors").rename(folder / "2_Dense" / "pytorch_model.bin")
 
 
+def lose_the_pooling(folder: Path) -> None:
+    (folder / "1_Pooling" / "config.json").unlink()
+
+
 def cut_a_module_short(folder: Path) -> None:
     edit_json(folder / "2_Dense" / "config.json", out_features=9)
 
@@ -194,6 +269,7 @@ def cut_a_module_short(folder: Path) -> None:
         (pool_by_code_from_outside, "Transformer, WeightedPooling, Dense; allowed are Transformer"),
         (activate_by_code_from_outside, "names the activation own.Activation, code from outside"),
         (pickle_a_module, r"2_Dense \(Dense\) has no model.safetensors; pickled"),
+        (lose_the_pooling, r"1_Pooling/config.json is missing, which says how the model pools"),
         (cut_a_module_short, "cannot load the module"),
     ],
 )

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, r2_score
 from sklearn.preprocessing import StandardScaler
 
 import hrsa.similarity.probe_measure as probe_measure
-from hrsa.activations.pooling import sample_means
+from hrsa.activations.pooling import pooled_samples, sample_means
 from hrsa.errors import UserError
 from hrsa.similarity import cross_model_probe, probe_layers
 from hrsa.similarity.probe_fit import PENALTIES, fit_probe
@@ -353,6 +353,53 @@ def test_the_embedding_is_the_final_layers_mean_at_unit_length(two_models, label
     assert found.loc["embedding_reverse_macro_f1", "value"] == direct.reverse_macro_f1
     assert found.loc["embedding_difference", "ci_low"] == direct.difference_ci_low
     assert "embedding_accuracy" not in rows_of(probe_layers(*two_models[:2], labels), 1).index
+
+
+def test_each_model_is_pooled_as_its_own_file_says_on_every_layer(two_models, labels):
+    reference, candidate, _ = two_models
+    reference.attrs["pooling"], candidate.attrs["pooling"] = "cls", "max"
+    found = probe_layers(reference, candidate, labels)
+    split, y = labels["split"].to_numpy(), labels["label"].to_numpy()
+    places = {"train": split == "train", "val": split == "validation", "test": split == "test"}
+    for layer in (1, 2):
+        X, Y = pooled_samples(reference, layer, "cls"), pooled_samples(candidate, layer, "max")
+        direct = cross_model_probe(
+            **{f"X_{name}": X[rows] for name, rows in places.items()},
+            **{f"Y_{name}": Y[rows] for name, rows in places.items()},
+            **{f"y_{name}": y[rows] for name, rows in places.items()},
+        )
+        rows = rows_of(found, layer)
+        assert rows.loc["reference_accuracy", "value"] == direct.reference
+        assert rows.loc["own_accuracy", "value"] == direct.own
+        assert rows.loc["difference", "ci_high"] == direct.difference_ci_high
+    assert found.table["note"].str.contains("pooling: reference cls, candidate max").all()
+
+
+def test_a_recorded_mean_changes_nothing(two_models, labels):
+    reference, candidate, _ = two_models
+    plain = probe_layers(reference, candidate, labels)
+    candidate.attrs["pooling"] = "mean"
+    pd.testing.assert_frame_equal(probe_layers(reference, candidate, labels).table, plain.table)
+
+
+def test_the_mean_in_place_of_a_token_that_is_not_stored_is_told(two_models, labels):
+    reference, candidate, _ = two_models
+    plain = probe_layers(reference, candidate, labels).table
+    candidate.attrs.update(pooling="lasttoken", pooling_end_mark=True)
+    with pytest.warns(UserWarning, match=r"candidate\.h5: pooled by mean \(the file says last"):
+        found = probe_layers(reference, candidate, labels).table
+    told = "pooling: reference mean, candidate mean (the file says lasttoken"
+    assert found["note"].str.contains(told, regex=False).all()
+    pd.testing.assert_frame_equal(found.drop(columns="note"), plain.drop(columns="note"))
+
+
+def test_embeddings_of_unequal_width_are_probed_when_aligned(two_models, labels):
+    reference, candidate, _ = two_models
+    candidate.attrs["pooling"] = "cls+mean"
+    with pytest.raises(UserError, match=r"got 12 and 24 \(pooling: reference mean, candidate cls"):
+        probe_layers(reference, candidate, labels)
+    found = probe_layers(reference, candidate, labels, align="procrustes", layers=[2]).table
+    assert "embedding_accuracy" in set(found["statistic"])
 
 
 def test_means_over_layers_have_the_interval_and_the_p_of_the_joint_draws(two_models, labels):

@@ -37,7 +37,9 @@ def extraction_header(
     ----------
     header
         What the caller knows: model, model_sha256, dataset, dataset_sha256, tokenizer_sha256,
-        attention, template, seed. Values are text, numbers, booleans, None, or a mapping of these.
+        attention, template, seed; and of an embedding model `pooling`, how its folder pools (see
+        `hrsa.models.embedding.pooling_of`). Values are text, numbers, booleans, None, or a mapping
+        of these. A `pooling` of None is left out: a file of a plain language model has none.
     layers, dtype, max_length, max_tokens, sampling_seed
         As in `extract_activations`.
 
@@ -45,9 +47,11 @@ def extraction_header(
     -------
     dict with those, `schema_version` and `library_versions`.
     """
+    # Files from before the entry stay those of the same plain models.
+    known = {name: one for name, one in header.items() if name != "pooling" or one is not None}
     return {
         "library_versions": {name: version(name) for name in LIBRARIES},
-        **header,
+        **known,
         "schema_version": SCHEMA_VERSION,
         "layers": layers if isinstance(layers, str) else ",".join(str(int(i)) for i in layers),
         "dtype": dtype,

@@ -76,7 +76,8 @@ def embedding_settings(folder: str | Path) -> EmbeddingSettings | None:
     ------
     UserError
         Its list of modules is not Transformer, Pooling and any of Dense, LayerNorm and Normalize;
-        a module has pickled weights; or texts go through a chat template.
+        a module has pickled weights; its pooling's configuration is missing; or texts go through a
+        chat template.
     """
     folder = Path(folder)
     if not (folder / "modules.json").exists():
@@ -99,13 +100,78 @@ def embedding_settings(folder: str | Path) -> EmbeddingSettings | None:
             "(modality_config: message), which changes the characters that the model reads. Its "
             "hidden states can be extracted, but not its embeddings."
         )
+    pooling = folder / modules[1][1] / "config.json"
+    if not pooling.exists():
+        raise UserError(
+            f"{pooling} is missing, which says how the model pools. Copy the folder again. Its "
+            "hidden states can be extracted, but not its embeddings."
+        )
     return EmbeddingSettings(
-        pooling=_pooling_modes(read_json(folder / modules[1][1] / "config.json")),
+        pooling=_pooling_modes(read_json(pooling)),
         modules=modules[1:],
         max_length=transformer.get("max_seq_length"),
         lowers_case=bool(transformer.get("do_lower_case", False)),
         prompts=_optional_json(folder / "config_sentence_transformers.json").get("prompts") or {},
     )
+
+
+def pooling_of(model: str | Path) -> str | None:
+    """Name how a model pools, for the header of its activation files (entry `pooling`).
+
+    Read from the JSON files alone, and never a reason to refuse a model whose hidden states can be
+    read.
+
+    Parameters
+    ----------
+    model
+        Model folder or ``.gguf`` file.
+
+    Returns
+    -------
+    The modes of a sentence-transformers folder (see `EmbeddingSettings`), joined by "+"; where
+    another module than Pooling follows its Transformer that one's class; "unknown" where its
+    configuration is missing; None for a model that does not pool.
+
+    Raises
+    ------
+    UserError
+        A configuration is not valid JSON.
+    """
+    folder = Path(model)
+    if not (folder / "modules.json").exists():
+        return None
+    after = read_sentence_modules(folder)[1:]
+    if not after:
+        return None
+    if class_name(after[0]) != "Pooling":
+        return class_name(after[0])
+    config = folder / str(after[0].get("path", "")) / "config.json"
+    return "+".join(_pooling_modes(read_json(config))) if config.exists() else "unknown"
+
+
+def end_mark(pooling: str | None, tokenizer: Any) -> dict[str, bool]:
+    """Header entry `pooling_end_mark`: whether a special token follows a text's last token.
+
+    It is then what a model that pools by its last token means, and not in an activation file.
+
+    Parameters
+    ----------
+    pooling
+        Of `pooling_of`.
+    tokenizer
+        A fast tokenizer, as the model is read with.
+
+    Returns
+    -------
+    dict with that entry; empty where the pooling does not ask for it, or it cannot be told.
+    """
+    if pooling is None or "lasttoken" not in pooling.split("+"):
+        return {}
+    try:
+        start, stop = tokenizer("a").encodings[0].offsets[-1]
+    except Exception:  # no text for this tokenizer; the library raises nothing narrower
+        return {}
+    return {"pooling_end_mark": bool(stop <= start)}
 
 
 class EmbeddingModel:
@@ -271,7 +337,7 @@ def _check_module(folder: Path, name: str) -> None:
 def _pooling_modes(config: dict[str, Any]) -> tuple[str, ...]:
     if "pooling_mode" in config:
         modes = config["pooling_mode"]
-        return (modes,) if isinstance(modes, str) else tuple(modes)
+        return tuple(map(str, modes)) if isinstance(modes, list) else (str(modes),)
     return tuple(mode for key, mode in _OLD_MODES.items() if config.get(key)) or ("mean",)
 
 

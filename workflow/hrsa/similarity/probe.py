@@ -1,13 +1,14 @@
 """Cross-model linear probe: does a classifier fitted on one model's features work on another's?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hrsa.activations.pooling import sample_means
+from hrsa.activations.pooling import pooled_samples
 from hrsa.activations.store import Activations
 from hrsa.errors import NotApplicable, UserError
 from hrsa.similarity.layers import (
@@ -27,6 +28,7 @@ from hrsa.similarity.probe_measure import (
     measure,
     read_features,
 )
+from hrsa.similarity.probe_pooling import PairPooling, pair_pooling
 from hrsa.similarity.probe_scores import percentile_interval
 from hrsa.similarity.results import LayerComparison, ProbeResult
 from hrsa.statistics.blocks import sample_codes
@@ -128,7 +130,11 @@ def probe_layers(
     align: Align = "none",
     n_permutations: int = N_PERMUTATIONS,
 ) -> LayerComparison:
-    """Cross-model probe of matched layers, on the means of each sample's tokens.
+    """Cross-model probe of matched layers, on one vector of each sample.
+
+    The vector is pooled of a sample's tokens as the model's own folder says, on every layer alike
+    so that layers differ in nothing else: an embedding model by its pooling, a plain language model
+    by the mean.
 
     Parameters
     ----------
@@ -152,10 +158,18 @@ def probe_layers(
         the candidate under the reference's probe; ``reference_…`` of the reference under it;
         ``own_…`` of the candidate under its own and ``reverse_…`` of the reference under that;
         ``difference`` and ``reverse_difference`` of accuracy; their means, layer 0 left out, and
-        ``accuracy_max``. The same with ``embedding_`` before it for the embedding: the mean of the
-        final layer's tokens at unit length. Rows count test samples. Arrays: ``accuracy_draws``
-        (or ``r2_draws``) and ``difference_draws`` (layers × bootstrap draws, which models tested
-        on the same samples share), ``layers_reference`` and ``layers_candidate``.
+        ``accuracy_max``. The same with ``embedding_`` before it for the embedding: the final
+        layer's vectors at unit length. Rows count test samples; their note names the poolings
+        where they are not both the mean, and why one is not that of the model's folder. Arrays:
+        ``accuracy_draws`` (or ``r2_draws``) and ``difference_draws`` (layers × bootstrap draws,
+        which models tested on the same samples share), ``layers_reference`` and
+        ``layers_candidate``.
+
+    Warns
+    -----
+    UserWarning
+        For a model that is not pooled as its folder says, since its file has not the tokens that
+        it pools (a special token, rows that a cap left out).
 
     Raises
     ------
@@ -166,17 +180,19 @@ def probe_layers(
     settings = Settings(
         _one_of("kind", kind, KINDS), _one_of("align", align, ALIGNMENTS), seed, n_permutations
     )
-    _check_widths(reference, candidate, align)
+    pooling = pair_pooling(reference, candidate)
+    _check_widths(reference, candidate, pooling, align)
     samples = _labelled_samples(reference, candidate, labels)
     matched = _wanted_layers(matched_layers(reference, candidate), layers, reference)
+    matched = replace(matched, note=join_notes(pooling.note, matched.note))
     n_test = int((samples["split"] == "test").sum())
     table = MetricTable("probe", matched, n_tokens=n_test, n_samples=n_test)
     variant = "" if align == "none" else align
     final = matched_layers(reference, candidate).pairs[-1]
     outcomes = {}
     for i, j in matched.pairs:
-        x = sample_means(reference, i)[samples["in_reference"]]
-        y = sample_means(candidate, j)[samples["in_candidate"]]
+        x = pooled_samples(reference, i, pooling.reference.modes)[samples["in_reference"]]
+        y = pooled_samples(candidate, j, pooling.candidate.modes)[samples["in_candidate"]]
         try:
             outcomes[i, j] = _measure_samples(x, y, samples, settings)
             _add_layer(table, (i, j), outcomes[i, j], variant=variant)
@@ -195,10 +211,17 @@ def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     return value
 
 
-def _check_widths(reference: Activations, candidate: Activations, align: Align) -> None:
-    if align == "none" and reference.width != candidate.width:
+def _check_widths(
+    reference: Activations, candidate: Activations, pooling: PairPooling, align: Align
+) -> None:
+    widths = (
+        reference.width * len(pooling.reference.modes),
+        candidate.width * len(pooling.candidate.modes),
+    )
+    if align == "none" and widths[0] != widths[1]:
+        pooled = f" ({pooling.note})" if pooling.note else ""
         raise NotApplicable(
-            f"the probe needs models of equal width, got {reference.width} and {candidate.width}: "
+            f"the probe needs models of equal width, got {widths[0]} and {widths[1]}{pooled}: "
             "a classifier of one model's dimensions cannot read another number of them, unless a "
             "rotation carries them over (align: procrustes)"
         )
