@@ -6,10 +6,11 @@ real hub does. Every request is logged.
 
     with LocalHub(root) as hub:             # root/models/<owner>/<name>/..., root/datasets/...
         hub.fail("*config.json", 429, retry_after=2)
-        run(env=os.environ | hub.environment(home))
+        run(env=hub.environment(home))
         assert hub.downloads() == [...]
 """
 
+import os
 import threading
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -20,8 +21,8 @@ from urllib.parse import urlsplit
 from hub_servers import Request, Server
 from repositories import Content, Repositories, content_of
 
-# What a client's environment must not bring along.
-EMPTY = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+# Variables of who runs the tests that a client must not see: tokens, caches, offline modes.
+FOREIGN = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "TRANSFORMERS_")
 
 
 @dataclass
@@ -109,24 +110,33 @@ class LocalHub:
         ]
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables with which a process uses this hub and nothing else; `home` gets its caches."""
-        return dict.fromkeys(EMPTY, "") | {
+        """Variables of a process that uses this hub and nothing else; `home` gets its caches.
+
+        Those of this process, of which foreign ones are left out: an empty one would not do, since
+        a cache without a name is the working directory.
+        """
+        own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        return own | {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
-            "HF_HUB_CACHE": str(home / "hub"),
-            "HF_TOKEN_PATH": str(home / "token"),
-            "HF_DATASETS_CACHE": str(home / "datasets"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets would ask a host of its own
             "NO_PROXY": "127.0.0.1",
         }
 
+    def set_environment(self, monkeypatch: Any, home: Path) -> None:
+        """Give this process, and those that it starts, the variables of `environment`."""
+        wanted = self.environment(home)
+        for name in set(os.environ) - set(wanted):
+            monkeypatch.delenv(name)
+        for name, value in wanted.items():
+            monkeypatch.setenv(name, value)
+
     def use(self, monkeypatch: Any, home: Path) -> None:
         """Make `huggingface_hub` in this process use this hub, as `environment` does elsewhere."""
         from huggingface_hub import constants
 
-        for name, value in self.environment(home).items():
-            monkeypatch.setenv(name, value)
+        self.set_environment(monkeypatch, home)
         template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", self.url)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -193,7 +192,7 @@ def test_a_download_that_is_killed_goes_on_in_the_next_process(hub, model, tmp_p
     hub.cut("*model.safetensors", 300_000, hold=True)
     code = "import sys; from hrsa.models.retrieve import retrieve; retrieve(*sys.argv[1:])"
     command = [sys.executable, "-c", code, "owner/name", "main", str(tmp_path / "copy")]
-    environment = os.environ | hub.environment(tmp_path / "home")
+    environment = hub.environment(tmp_path / "home")
     part = tmp_path / "copy.partial" / "model.safetensors.incomplete"
     with subprocess.Popen(command, env=environment) as killed:
         while not (part.exists() and part.stat().st_size > 200_000) and killed.poll() is None:

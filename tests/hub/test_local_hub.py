@@ -119,6 +119,18 @@ def test_what_is_missing_is_told_as_the_hub_tells_it(hub):
         hf_hub_download("owner/name", "none.json")
 
 
+def test_a_client_sees_nothing_of_the_hub_that_who_runs_the_tests_uses(hub, tmp_path, monkeypatch):
+    kept = {"HF_HOME", "HF_ENDPOINT", "HF_HUB_DISABLE_TELEMETRY", "HF_UPDATE_DOWNLOAD_COUNTS"}
+    foreign = {"HF_TOKEN", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE"}
+    for name in kept | foreign:
+        monkeypatch.setenv(name, "elsewhere")
+    given = hub.environment(tmp_path)
+    assert "elsewhere" not in given.values()
+    assert {name for name in given if name.startswith(("HF_", "HUGGING", "TRANSF"))} == kept
+    hub.set_environment(monkeypatch, tmp_path)
+    assert dict(os.environ) == given
+
+
 LOAD = """
 import json, sys
 from datasets import load_dataset
@@ -150,7 +162,7 @@ def test_datasets_loads_parquet_and_json_lines(hub, tmp_path):
     ]
     done = subprocess.run(
         [sys.executable, "-c", LOAD, *commits],
-        env=os.environ | hub.environment(tmp_path / "home"),
+        env=hub.environment(tmp_path / "home"),
         capture_output=True,
         text=True,
         check=False,

@@ -50,6 +50,11 @@ def write_questions(folder):
     (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
 
 
+def write_lines(folder):
+    rows = [json.dumps({"text": f"line {i}"}) + "\n" for i in range(3)]
+    (folder / "test.jsonl").write_text("".join(rows))
+
+
 @pytest.fixture
 def repositories(tmp_path, monkeypatch):
     """Folders in place of the hub; the library reads both in the same way."""
@@ -158,6 +163,10 @@ CASES = {
     "revision": {"hub": "fancyzhx/news", "revision": "v9"},
     "configuration": {"hub": "TIGER-Lab/questions", "name": "hrd"},
     "empty": {"hub": "owner/empty"},
+    "damaged once": {"hub": "owner/once"},
+    "damaged": {"hub": "owner/twice"},
+    "healed": {"hub": "owner/twice"},
+    "changed": {"hub": "owner/lines"},
 }
 SCRIPT = """
 import json, sys
@@ -178,11 +187,9 @@ TOKEN = "hf_thisIsASecretOfTheTests"
 
 def outcomes(cases, environment, home):
     """Run the cases in a process that keeps what it downloads in `home`; their results and log."""
-    # an empty HF_HUB_CACHE would be the working directory
-    variables = {**os.environ, **environment, "HF_HOME": str(home), "HF_TOKEN": TOKEN}
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(cases)],
-        env={name: value for name, value in variables.items() if value},
+        env=environment | {"HF_HOME": str(home), "HF_TOKEN": TOKEN},
         cwd=home.parent,
         capture_output=True,
         text=True,
@@ -202,6 +209,9 @@ def from_the_hub(tmp_path_factory):
     for name, write in (
         ("fancyzhx/news", write_news),
         ("owner/gated", write_news),
+        ("owner/once", write_news),
+        ("owner/twice", write_news),
+        ("owner/lines", write_lines),
         ("TIGER-Lab/questions", write_questions),
     ):
         folder = root / "datasets" / name
@@ -211,9 +221,22 @@ def from_the_hub(tmp_path_factory):
     (root / "datasets" / "owner" / "gated" / "README.md").write_text("Gated.")
     with LocalHub(root) as server:
         server.gate("owner/gated", "hf_other")
-        server.cut("*test-00000.parquet*", 200)
+        server.cut("*/news/*test-00000.parquet*", 200)
+        damaged = bytearray((root / "datasets/owner/once/test-00000.parquet").read_bytes())
+        damaged[10] ^= 1
+        (root / "damaged.parquet").write_bytes(damaged)
+        (root / "other.jsonl").write_text('{"text": "other"}\n')
+        # of large files, what the hub says stays and the bytes of the store differ
+        for name, times in (("once", 1), ("twice", 2)):
+            of_store = f"/datasets/owner/{name}/[0-9a-f]*/test-00000.parquet"
+            server.replace(of_store, root / "damaged.parquet", times=times)
+        server.replace("*/lines/resolve/*.jsonl", root / "other.jsonl")
         said, log = outcomes(CASES, server.environment(root / "home"), root / "home")
-        assert server.downloads().count("test-00000.parquet") > 1
+        sent = [
+            r.path for r in server.requests if r.of_store and r.path.endswith("/test-00000.parquet")
+        ]
+        assert [sum(f"/{name}/" in path for path in sent) for name in ("once", "twice")] == [2, 3]
+        assert sum("/news/" in path for path in sent) > 1
     return said, log, root / "home"
 
 
@@ -224,6 +247,11 @@ def test_a_data_set_comes_over_a_network_that_breaks_once(from_the_hub):
     assert "hub:fancyzhx/news: 6 rows at commit " in log
 
 
+def test_bytes_that_are_not_what_the_hub_states_are_fetched_again(from_the_hub):
+    for case in ("damaged once", "healed"):
+        assert from_the_hub[0][case]["text"] == [f"test {i}" for i in range(6)]
+
+
 @pytest.mark.parametrize(
     ("case", "sentence"),
     [
@@ -232,6 +260,8 @@ def test_a_data_set_comes_over_a_network_that_breaks_once(from_the_hub):
         ("revision", "hub:fancyzhx/news has no revision 'v9'. Correct `revision:`"),
         ("configuration", "has no configuration 'hrd'; it has hard, easy."),
         ("empty", "hub:owner/empty could not be had from the hub: "),
+        ("damaged", "test-00000.parquet is not what the hub states ("),
+        ("changed", "test.jsonl is not what the hub states (57 bytes, git "),
     ],
 )
 def test_what_the_hub_refuses_is_said_in_a_sentence(from_the_hub, case, sentence):
@@ -248,6 +278,7 @@ def test_the_token_is_written_nowhere(from_the_hub):
 
 
 def test_a_hub_out_of_reach_is_said_in_a_sentence(tmp_path):
-    said, log = outcomes({"case": CASES["good"]}, {"HF_HUB_OFFLINE": "1"}, tmp_path / "home")
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    said, log = outcomes({"case": CASES["good"]}, offline, tmp_path / "home")
     assert "the hub cannot be reached" in said["case"]
     assert TOKEN not in log

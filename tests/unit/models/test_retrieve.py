@@ -117,6 +117,21 @@ def test_a_repository_with_pickled_weights_alone_is_refused_before_any_fetch(hub
     assert hub.downloads() == []
 
 
+def test_a_repository_with_gguf_files_alone_says_how_to_take_one(hub, tmp_path):
+    served = tmp_path / "served" / "models" / "owner" / "gguf"
+    served.mkdir()
+    for name in ("tiny-Q4_0.gguf", "tiny-F16.gguf", "README.md"):
+        (served / name).write_bytes(b"GGUF")
+    with pytest.raises(UserError) as error:
+        retrieve("owner/gguf", "main", tmp_path / "model")
+    assert "only GGUF files, of which a study names one (tiny-F16.gguf, tiny-Q4_0.gguf)" in str(
+        error.value
+    )
+    command = "hf download owner/gguf tiny-F16.gguf --revision main --local-dir FOLDER"
+    assert f"(`{command}`) and give the file as `path:` instead of `hub:`." in str(error.value)
+    assert hub.downloads() == []
+
+
 def answer(status: int) -> httpx2.Response:
     return httpx2.Response(status, request=httpx2.Request("GET", "https://hub.invalid"))
 

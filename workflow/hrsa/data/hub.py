@@ -48,7 +48,7 @@ def read_hub(
     ------
     UserError
         The repository, configuration, split or a column is missing, the repository is gated, the
-        hub cannot be reached, or the download fails.
+        hub cannot be reached or serves something else than it states, or the download fails.
     """
     source = f"hub:{repository}"
     with _explained(repository, revision):
@@ -57,7 +57,9 @@ def read_hub(
     # known before the download if the repository says so, else after it
     _check_splits(specifications, builder.info.splits or builder.config.data_files, source)
     with _explained(repository, revision):
-        builder.download_and_prepare()
+        from hrsa.data.checked_downloads import CheckedDownloads
+
+        builder.download_and_prepare(dl_manager=CheckedDownloads(builder))
     sizes = {split: info.num_examples for split, info in (builder.info.splits or {}).items()}
     _check_splits(specifications, sizes, source)
     return _table(source, builder, _parts(specifications, sizes))

@@ -8,7 +8,6 @@ has the size and the hash that the hub states, and no wait is unbounded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hrsa.data.hub_file import HubFile
 from hrsa.errors import UserError
 from hrsa.models.hub_errors import endpoint, in_sentences, patiently, refuse_unusable_token
 
@@ -28,40 +28,6 @@ if TYPE_CHECKING:
 LISTING = ".hub.json"
 INCOMPLETE = ".incomplete"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """What the hub states of a file.
-
-    `size` is in bytes. Of the hashes one is known: `sha256` of a large file, `git_oid` (SHA-1 of
-    "blob <size>", a zero byte and the content) of another.
-    """
-
-    size: int
-    sha256: str | None = None
-    git_oid: str | None = None
-
-    def fits(self, path: Path) -> bool:
-        """Tell whether a file on disk has this size and this hash."""
-        if _size(path) != self.size:
-            return False
-        if self.sha256 is not None:
-            with path.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256
-        if self.git_oid is not None:
-            header = f"blob {self.size}\0".encode()
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(
-                    stream, lambda: hashlib.sha1(header, usedforsecurity=False)
-                )
-            return digest.hexdigest() == self.git_oid
-        return True
-
-    def __str__(self) -> str:
-        if self.sha256 is not None:
-            return f"{self.size} bytes, sha256 {self.sha256}"
-        return f"{self.size} bytes" + (f", git {self.git_oid}" if self.git_oid else "")
 
 
 @dataclass(frozen=True)

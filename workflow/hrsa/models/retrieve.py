@@ -259,7 +259,15 @@ def _refuse_without_weights(
 ) -> None:
     if any(name.endswith(".safetensors") and "/" not in name for name in names):
         return
-    pickled = sorted(name for name in offered if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+    offered = sorted(offered)
+    pickled = [name for name in offered if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+    if gguf := [name for name in offered if is_gguf(name)]:
+        raise UserError(
+            f"The repository {repository} at revision {revision} holds no weights as safetensors, "
+            f"only GGUF files, of which a study names one ({', '.join(gguf)}). Download that one "
+            f"(`hf download {repository} {gguf[0]} --revision {revision} --local-dir FOLDER`) and "
+            "give the file as `path:` instead of `hub:`."
+        )
     only = f", only pickled ones ({', '.join(pickled)}), which are never loaded here"
     raise UserError(
         f"The repository {repository} at revision {revision} holds no weights as safetensors"
