@@ -97,3 +97,9 @@ def checkout(finished, tmp_path) -> Checkout:
 def fresh(tmp_path) -> Checkout:
     """A copy of the repository without results."""
     return copy_repository(tmp_path / "fresh")
+
+
+@pytest.fixture(scope="module")
+def fresh_for_all(tmp_path_factory) -> Checkout:
+    """A copy of the repository without results, for all tests of a module."""
+    return copy_repository(tmp_path_factory.mktemp("all") / "fresh")

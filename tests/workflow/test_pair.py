@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -69,85 +70,53 @@ def save_llama(folder: Path, seed: int) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.fixture
-def pair(fresh):
-    """The ten lines of studies/pair.yaml with two folders and a file in place of the hub."""
-    for seed, name in enumerate(("one", "other")):
-        save_model(fresh.path / "mine" / name, seed)
-    (fresh.path / "mine" / "texts.txt").write_text("\n".join(texts()) + "\n")
-    study = yaml.safe_load((fresh.path / "studies" / "pair.yaml").read_text())
-    study["models"] = {name: {"path": f"mine/{name}"} for name in study["models"]}
-    study["datasets"] = {"texts": {"path": "mine/texts.txt"}}
-    (fresh.path / "tests" / "workflow" / "small.yaml").write_text(yaml.safe_dump(study))
-    return fresh
-
-
-def test_two_folders_are_compared_by_every_metric_without_training(pair):
-    pair.snakemake()
-    results = pair.path / "results" / "pair"
-    table = pd.read_csv(results / "tables" / "similarity.csv")
-    assert set(table["metric"]) == {"correlation", "procrustes", "cka", "knn"}
-    assert set(table["pair"]) == {"one-other"}
-    same = table[(table["metric"] == "cka") & (table["layer_reference"] == 2)]
-    assert same["value"].between(0, 1).any()
-    page = (results / "report" / "index.html").read_text()
-    assert str(pair.path) not in page
-    for file in results.glob("activations/*/*.h5"):
-        with h5py.File(file) as activations:
-            assert not any(str(pair.path) in str(value) for value in activations.attrs.values())
-    assert pair.plan().counts == {}
-
-    # touching the weights does nothing, other weights are extracted again
-    weights = pair.path / "mine" / "other" / "model.safetensors"
-    weights.touch()
-    assert pair.plan().counts == {}
-    shutil.copyfile(pair.path / "mine" / "one" / "model.safetensors", weights)
-    plan = pair.plan()
-    assert plan.counts["materialise"] == plan.counts["extract"] == 1
-    record = json.loads((results / "models" / "other" / "record.json").read_text())
-    assert record["recipe"] == "path"
-
-
 TOKEN = "hf_test0123456789abcdefghijklmnop"
 
 
-@pytest.fixture
-def hub(fresh, tmp_path, monkeypatch):
-    """The ten lines with two models of a hub, one of them at a named revision."""
-    owner = tmp_path / "served" / "models" / "owner"
+def configure(folder: Path, models: dict) -> None:
+    """Give the ten lines of studies/pair.yaml other models, and a file of texts."""
+    study = yaml.safe_load((folder / "studies" / "pair.yaml").read_text())
+    assert set(study["models"]) == set(models)
+    study |= {"models": models, "datasets": {"texts": {"path": "mine/texts.txt"}}}
+    (folder / "tests" / "workflow" / "small.yaml").write_text(yaml.safe_dump(study))
+    (folder / "mine").mkdir(exist_ok=True)
+    (folder / "mine" / "texts.txt").write_text("\n".join(texts()) + "\n")
+
+
+QWEN = {"hub": "owner/qwen", "revision": "main"}
+LLAMA = {"hub": "owner/llama", "revision": "v1.0"}
+
+
+@pytest.fixture(scope="module")
+def from_the_hub(fresh_for_all, tmp_path_factory):
+    """The study of two models of a hub, one at a named revision, run to its end; and the hub."""
+    root = tmp_path_factory.mktemp("hub")
+    owner = root / "served" / "models" / "owner"
     save_model(owner / "qwen", seed=0)
     save_llama(owner / "llama@v1.0", seed=1)
     (owner / "llama").mkdir()
     (owner / "llama" / "README.md").write_text("Nothing on the main branch yet.\n")
-    (fresh.path / "mine").mkdir()
-    (fresh.path / "mine" / "texts.txt").write_text("\n".join(texts()) + "\n")
-    study = yaml.safe_load((fresh.path / "studies" / "pair.yaml").read_text())
-    study["models"] = {
-        "one": {"hub": "owner/qwen", "revision": "main"},
-        "other": {"hub": "owner/llama", "revision": "v1.0"},
-    }
-    study["datasets"] = {"texts": {"path": "mine/texts.txt"}}
-    (fresh.path / "tests" / "workflow" / "small.yaml").write_text(yaml.safe_dump(study))
-    with LocalHub(tmp_path / "served") as hub:
-        for name, value in hub.environment(tmp_path / "home").items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
+    configure(fresh_for_all.path, {"one": QWEN, "other": LLAMA})
+    with LocalHub(root / "served") as hub, pytest.MonkeyPatch.context() as patched:
+        hub.set_environment(patched, root / "home")
+        patched.setenv("HF_TOKEN", TOKEN)
+        fresh_for_all.snakemake()
+        yield fresh_for_all, hub
 
 
-def test_two_models_of_a_hub_are_fetched_once_and_compared(fresh, hub):
-    fresh.snakemake()
+def test_two_models_of_a_hub_are_fetched_once_and_compared(from_the_hub):
+    study, hub = from_the_hub
     asked = len(hub.requests)
     names = ["config.json", "generation_config.json", "model.safetensors"]
     names += ["tokenizer.json", "tokenizer_config.json"]
     assert sorted(hub.downloads()) == sorted(names * 2)
 
     for model, revision in (("qwen", "main"), ("llama", "v1.0")):
-        folder = fresh.path / "resources" / "models" / f"owner--{model}" / revision
+        folder = study.path / "resources" / "models" / f"owner--{model}" / revision
         record = json.loads((folder / "retrieved.json").read_text())
         commit = hub.repositories.at("models", f"owner/{model}", revision).commit
         assert record["commit"] == commit
-    results = fresh.path / "results" / "pair"
+    results = study.path / "results" / "pair"
     table = pd.read_csv(results / "tables" / "similarity.csv")
     assert set(table["metric"]) == {"procrustes", "cka", "knn"}
     cka = table[table["metric"] == "cka"]
@@ -158,7 +127,7 @@ def test_two_models_of_a_hub_are_fetched_once_and_compared(fresh, hub):
     assert "does not apply: dimension-wise correlation needs models of equal width" in page
     assert (results / "finished.json").exists()
 
-    second = fresh.snakemake()
+    second = study.snakemake()
     assert "Nothing to be done" in second.stdout + second.stderr
     assert len(hub.requests) == asked
 
@@ -167,8 +136,48 @@ def test_two_models_of_a_hub_are_fetched_once_and_compared(fresh, hub):
     written = [
         path
         for folder in ("results", "resources", ".snakemake")
-        for path in (fresh.path / folder).rglob("*")
+        for path in (study.path / folder).rglob("*")
         if path.is_file()
     ]
     assert len(written) > 50
     assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
+
+
+def test_a_folder_in_place_of_one_of_them_is_compared_by_every_metric(from_the_hub, tmp_path):
+    finished, hub = from_the_hub
+    asked = len(hub.requests)
+    pair = replace(finished, path=tmp_path / "repository")
+    shutil.copytree(finished.path, pair.path, symlinks=True)
+    save_model(pair.path / "mine" / "other", seed=1)
+    configure(pair.path, {"one": QWEN, "other": {"path": "mine/other"}})
+    extracted = (pair.path / "results" / "pair" / "activations" / "one" / "texts.h5").stat()
+
+    # what is known of the other model is not made again
+    pair.snakemake()
+    results = pair.path / "results" / "pair"
+    assert len(hub.requests) == asked
+    assert (results / "activations" / "one" / "texts.h5").stat().st_mtime == extracted.st_mtime
+    table = pd.read_csv(results / "tables" / "similarity.csv")
+    assert set(table["metric"]) == {"correlation", "procrustes", "cka", "knn"}
+    assert set(table["pair"]) == {"one-other"}
+    same = table[(table["metric"] == "cka") & (table["layer_reference"] == 2)]
+    assert same["value"].between(0, 1).any()
+    page = (results / "report" / "index.html").read_text()
+    files = list(results.glob("activations/*/*.h5"))
+    assert len(files) == 2
+    for place in (str(finished.path), str(pair.path)):
+        assert place not in page
+        for file in files:
+            with h5py.File(file) as activations:
+                assert not any(place in str(value) for value in activations.attrs.values())
+    assert pair.plan().counts == {}
+
+    # touching the weights does nothing, other weights are extracted again
+    weights = pair.path / "mine" / "other" / "model.safetensors"
+    weights.touch()
+    assert pair.plan().counts == {}
+    weights.write_bytes((results / "models" / "one" / "model.safetensors").read_bytes())
+    plan = pair.plan()
+    assert plan.counts["materialise"] == plan.counts["extract"] == 1
+    record = json.loads((results / "models" / "other" / "record.json").read_text())
+    assert record["recipe"] == "path"

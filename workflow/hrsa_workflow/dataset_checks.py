@@ -33,6 +33,11 @@ def check_dataset(name: str, dataset: dict[str, Any]) -> None:
                 f"`datasets.{name}.{key}` is given without {others}, so that it would change "
                 "nothing. Add it, or remove the key."
             )
+    if dataset.get("shards", 1) > dataset.get("samples", dataset.get("shards", 1)):
+        raise UserError(
+            f"`datasets.{name}.shards` is {dataset['shards']}, but `samples` leaves "
+            f"{dataset['samples']} at most, and each shard needs one. Lower `shards`."
+        )
     for column, condition in dataset.get("where", {}).items():
         if isinstance(condition, dict):
             low, high = condition.get("min"), condition.get("max")

@@ -1,10 +1,10 @@
-"""Extracting one instance: each checkpoint on each data set, keeping files that are still right."""
+"""Extracting one instance, whole data sets or parts of them, keeping files that are still right."""
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,32 @@ import pandas as pd
 from hrsa.activations.header import extraction_header
 from hrsa.activations.store import header_matches
 from hrsa.errors import UserError
+from hrsa.models.embedding import end_mark, pooling_of
 from hrsa.models.retrieve import configuration_sha256
+from hrsa_workflow.parts import remove_other_parts
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What an activation file is of: a data set's file, or one of its consecutive parts."""
+
+    dataset: str
+    part: dict[str, int] = field(default_factory=dict)
+
+    def read(self) -> tuple[pd.DataFrame, int]:
+        """Read its texts, and how many characters the texts of the whole data set have."""
+        whole = pd.read_parquet(self.dataset)
+        n_characters = int(whole["text"].str.len().sum())
+        name = Path(self.dataset).stem
+        return part_of(whole, **self.part, name=name) if self.part else whole, n_characters
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What identifies it."""
+        return {
+            "dataset": Path(self.dataset).stem,
+            "dataset_sha256": hashlib.sha256(Path(self.dataset).read_bytes()).hexdigest(),
+        } | self.part
 
 
 def extract_instance(
@@ -45,29 +70,12 @@ def extract_instance(
     code
         Version of the code, written into each file: a file from other code is not kept.
     """
-    content = json.loads(Path(record).read_text(encoding="utf-8"))
-    wanted = _wanted(settings, seed)
-    for path in outputs:
-        _take_back(Path(path))
     paths = iter(outputs)
-    for step in [None, *steps]:
-        folder = _folder(record, step)
-        headers = {
-            next(paths): {**_model_part(content, folder, step), **_data_part(file)}
-            | _settings_part(settings, code)
-            for file in datasets
-        }
-        missing = {
-            path: (header, file)
-            for (path, header), file in zip(headers.items(), datasets, strict=True)
-            if not header_matches(path, extraction_header(header, **wanted))
-        }
-        for path in headers.keys() - missing.keys():
-            print(f"kept {path}: it was extracted from the same model, texts and code")
-        if missing:
-            _extract(folder, missing, settings, wanted, content["attention"])
+    wanted = {step: {next(paths): _Content(file) for file in datasets} for step in [None, *steps]}
+    _keep_or_extract(wanted, record=record, settings=settings, seed=seed, code=code)
     for path in outputs:
-        _spare(Path(path)).unlink(missing_ok=True)
+        for file in remove_other_parts(path):
+            print(f"removed {file}: the data set is no longer in parts")
 
 
 def extract_shard(
@@ -98,15 +106,11 @@ def extract_shard(
     shard, n_shards
         Which part of how many; parts have about equally many samples.
     """
-    content = json.loads(Path(record).read_text(encoding="utf-8"))
-    folder = _folder(record, step)
-    header = _model_part(content, folder, step) | _data_part(dataset)
-    header |= _settings_part(settings, code) | {"shard": shard, "n_shards": n_shards}
-    wanted = _wanted(settings, seed)
-    _extract(folder, {output: (header, dataset)}, settings, wanted, content["attention"])
+    wanted = {step: {output: _Content(dataset, {"shard": shard, "n_shards": n_shards})}}
+    _keep_or_extract(wanted, record=record, settings=settings, seed=seed, code=code)
 
 
-def part_of(frame: pd.DataFrame, shard: int, n_shards: int) -> pd.DataFrame:
+def part_of(frame: pd.DataFrame, shard: int, n_shards: int, *, name: str) -> pd.DataFrame:
     """Rows of one of several consecutive parts of a data set.
 
     Raises
@@ -116,18 +120,51 @@ def part_of(frame: pd.DataFrame, shard: int, n_shards: int) -> pd.DataFrame:
     """
     if len(frame) < n_shards:
         raise UserError(
-            f"the data set has {len(frame)} samples, too few for {n_shards} shards. Lower its "
-            "`shards:`."
+            f"shard {shard} of data set `{name}`: `datasets.{name}.shards` is {n_shards}, but the "
+            f"data set has {len(frame)} samples, and each shard needs one. Set it to {len(frame)} "
+            "or less."
         )
     edges = [len(frame) * part // n_shards for part in (shard, shard + 1)]
     return frame.iloc[edges[0] : edges[1]].reset_index(drop=True)
+
+
+def _keep_or_extract(
+    wanted: Mapping[int | None, Mapping[str, _Content]],
+    *,
+    record: str,
+    settings: dict[str, Any],
+    seed: int,
+    code: str,
+) -> None:
+    """Extract each checkpoint's files but those that are there and still right."""
+    content = json.loads(Path(record).read_text(encoding="utf-8"))
+    options = _options(settings, seed)
+    outputs = [Path(path) for files in wanted.values() for path in files]
+    for output in outputs:
+        _take_back(output)
+    for step, files in wanted.items():
+        folder = _folder(record, step)
+        common = _model_part(content, folder, step) | _settings_part(settings, code)
+        headers = {path: common | one.header for path, one in files.items()}
+        missing = {
+            path: (header, files[path])
+            for path, header in headers.items()
+            if not header_matches(path, extraction_header(header, **options))
+        }
+        for path in headers:
+            if path not in missing:
+                print(f"kept {path}: it was extracted from the same model, texts and code")
+        if missing:
+            _extract(folder, missing, settings, options, content["attention"])
+    for output in outputs:
+        _take_back(output)
 
 
 def _folder(record: str, step: int | None) -> Path:
     return Path(record).parent / (f"checkpoints/{step}" if step is not None else "")
 
 
-def _wanted(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+def _options(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """What `extraction_header` and `extract_activations` both take."""
     names = ("layers", "dtype", "max_length", "max_tokens")
     return {name: settings[name] for name in names} | {"sampling_seed": seed}
@@ -139,9 +176,9 @@ def _settings_part(settings: dict[str, Any], code: str) -> dict[str, Any]:
 
 def _extract(
     folder: Path,
-    missing: dict[str, tuple[dict[str, Any], str]],
+    missing: dict[str, tuple[dict[str, Any], _Content]],
     settings: dict[str, Any],
-    wanted: dict[str, Any],
+    options: dict[str, Any],
     attention: Any,
 ) -> None:
     """Load a model once and write its activations on the given data sets."""
@@ -150,26 +187,23 @@ def _extract(
 
     # The stored type is that of the computation, too: float64 is for checks of the metrics.
     model, tokenizer = load_backbone(
-        folder, attention=attention, dtype=wanted["dtype"], device=settings["device"]
+        folder, attention=attention, dtype=options["dtype"], device=settings["device"]
     )
-    for path, (header, file) in missing.items():
+    for path, (header, content) in missing.items():
         Path(path).unlink(missing_ok=True)
-        whole = pd.read_parquet(file)
-        is_part = "shard" in header
-        texts = part_of(whole, header["shard"], header["n_shards"]) if is_part else whole
+        texts, n_characters = content.read()
         extract_activations(
             model,
             tokenizer,
             texts,
             path,
-            header=header,
-            n_characters=int(whole["text"].str.len().sum()),
+            header=header | end_mark(header["pooling"], tokenizer),
+            n_characters=n_characters,
             token_budget=settings["token_budget"],
             truncation=settings["truncation"],
-            **wanted,
+            **options,
         )
-        if not is_part:
-            _put_aside(Path(path))
+        _put_aside(Path(path))
         print(f"wrote {path}: {len(texts)} texts")
 
 
@@ -178,10 +212,8 @@ def _spare(path: Path) -> Path:
 
 
 def _put_aside(path: Path) -> None:
-    """Give a finished file a second name: when its job fails, Snakemake removes the first."""
-    _spare(path).unlink(missing_ok=True)
-    with suppress(OSError):  # not every file system has such links; then it is made anew
-        os.link(path, _spare(path))
+    """Move a finished file: when its job fails, Snakemake removes or replaces what has its name."""
+    os.replace(path, _spare(path))
 
 
 def _take_back(path: Path) -> None:
@@ -204,13 +236,7 @@ def _model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[
         "tokenizer_sha256": tokenizer.hexdigest(),
         "attention": record["attention"],
         "template": None,
+        "pooling": pooling_of(folder),
         "seed": record["seed"],
         "model_note": record["note"],
-    }
-
-
-def _data_part(file: str) -> dict[str, Any]:
-    return {
-        "dataset": Path(file).stem,
-        "dataset_sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest(),
     }

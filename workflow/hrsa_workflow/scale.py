@@ -23,6 +23,8 @@ SETTINGS = {
 SAMPLES = 24
 # A probe needs texts of every class in each of its splits.
 PROBE_SAMPLES = 120
+# Few samples make few parts; two are still joined.
+SHARDS = 2
 
 
 def shrink(config: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +71,8 @@ def _shrink_pair(pair: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]
 
 
 def _fewer(dataset: dict[str, Any], samples: int) -> dict[str, Any]:
-    return dataset | {"samples": min(dataset.get("samples", samples), samples)}
+    few = _at_most(dataset, {"samples": samples, "shards": SHARDS})
+    return {"samples": samples} | few
 
 
 def _at_most(values: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:

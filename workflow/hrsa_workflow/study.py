@@ -139,6 +139,12 @@ class Study:
         """Data sets that are extracted in one go."""
         return [name for name in self.datasets if name not in self.shards]
 
+    @property
+    def extraction_settings(self) -> dict[str, Any]:
+        """How activations are extracted; how parts are joined afterwards is no matter of that."""
+        settings = self.config["extraction"].items()
+        return {name: value for name, value in settings if name != "joined"}
+
     def datasets_for(self, metric: str) -> list[str]:
         """Names of the data sets that a metric is computed on."""
         return datasets_for(self.config, metric) if metric in self.metrics else []

@@ -35,7 +35,7 @@ for steps, instances in (study.schedules.items() if study.whole_datasets else ()
             runtime=240,
             gpu=1,
         params:
-            settings=study.config["extraction"],
+            settings=study.extraction_settings,
             steps=list(steps),
             datasets=study.dataset_parts(study.whole_datasets),
             seed=study.config["seed"],
@@ -46,8 +46,10 @@ for steps, instances in (study.schedules.items() if study.whole_datasets else ()
             "../scripts/extract.py"
 
 
-# A large data set is extracted in consecutive parts, on as many machines as there are, and joined
-# without copying: the joined file's layers are views of the parts' (HDF5 virtual data sets).
+# A large data set is extracted in consecutive parts, on as many machines as there are, and joined:
+# the joined file's layers are views of the parts' (HDF5 virtual data sets), or copies. A part is kept
+# like a whole file is, and stays after a copy: were it temporary, a change of its settings would go
+# unseen until something else asked for it.
 SHARDED = dict(
     instance=any_of(one for some in study.schedules.values() for one in some),
     step="(@[0-9]+)?",
@@ -60,7 +62,9 @@ rule extract_shard:
         unpack(lambda w: model_files(w.instance)),
         dataset="<results>/datasets/{dataset}.parquet",
     output:
-        activations="<results>/activations/{instance}{step}/{dataset}.shards/{shard}.h5",
+        activations=update(
+            "<results>/activations/{instance}{step}/{dataset}.shards/{shard}.h5"
+        ),
     log:
         "<logs>/extract/{instance}{step}/{dataset}-{shard}.log",
     benchmark:
@@ -76,11 +80,13 @@ rule extract_shard:
         runtime=240,
         gpu=1,
     params:
-        settings=study.config["extraction"],
+        settings=study.extraction_settings,
         n_shards=lambda w: study.shards[w.dataset],
         dataset=lambda w: study.dataset_part(w.dataset),
         seed=study.config["seed"],
         code=code_version("extract_shard.py"),
+        # What the file says: joined, it is the file that the extraction of the whole gives.
+        code_of_whole=code_version("extract.py"),
     message:
         "Extracting activations of {wildcards.instance}{wildcards.step} on part {wildcards.shard} of {wildcards.dataset}"
     script:
@@ -106,8 +112,9 @@ rule gather:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=240,
     params:
+        joined=study.config["extraction"]["joined"],
         code=code_version("gather.py"),
     message:
         "Joining the parts of {wildcards.dataset} for {wildcards.instance}{wildcards.step}"

@@ -15,5 +15,5 @@ with job(snakemake):
         n_shards=snakemake.params.n_shards,
         settings=snakemake.params.settings,
         seed=snakemake.params.seed,
-        code=snakemake.params.code,
+        code=snakemake.params.code_of_whole,
     )

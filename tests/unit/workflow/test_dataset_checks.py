@@ -77,6 +77,7 @@ def test_the_corpora_of_the_paper_are_valid():
         ({"where": {"level": {"min": "3"}}}, "`datasets.news.where.level.min` is '3'"),
         ({"where": {"level": []}}, "`datasets.news.where.level` is empty"),
         ({"where": {"level": None}}, "`datasets.news.where.level` is None; allowed is"),
+        ({"samples": 3, "shards": 4}, "is 4, but `samples` leaves 3 at most"),
         ({"samples": 0}, "`datasets.news.samples` is 0; allowed is a number of at least 1"),
         ({"stratfy": "label"}, "Did you mean `stratify`?"),
         ({"path": "x.csv"}, "unknown key `path` in `datasets.news`"),

@@ -110,6 +110,21 @@ def test_which_metrics_use_a_data_set_does_not_change_its_content(study):
     assert made(study).dataset_part("topics") == before
 
 
+def test_how_parts_are_joined_changes_no_extraction(study):
+    before = made(study)
+    after = made(study, extraction={"joined": "copy"})
+    assert after.config["extraction"] != before.config["extraction"]
+    assert after.extraction_settings == before.extraction_settings
+    assert made(study, extraction={"max_length": 9}).extraction_settings["max_length"] == 9
+
+
+def test_the_smoke_scale_has_as_few_shards_as_samples_allow(study):
+    study["datasets"]["topics"] |= {"samples": 1000, "shards": 400}
+    study["datasets"]["problems"] = {"generator": "problems"}
+    assert made(study).shards == {"topics": 400}
+    assert made(study, scale="smoke").shards == {"topics": 2}
+
+
 def test_bare_names_in_the_benchmarks_mean_every_seed(study):
     study["benchmarks"] = {
         "tasks": ["TopicRetrieval"],
