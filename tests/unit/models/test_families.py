@@ -208,6 +208,7 @@ def test_a_model_that_is_placed_part_by_part_is_the_same(monkeypatch, qwen_folde
     assert torch.equal(states(model, tokenizer, TEXTS)[1], states(usual, tokenizer, TEXTS)[1])
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU on this machine")
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
 def test_a_gpu_gives_the_states_of_the_cpu(family_folder, device):
