@@ -3,6 +3,7 @@
 # snakemake -n         what is stale, and why
 # snakemake --configfile studies/pair.yaml       another study
 # snakemake --config scale=smoke                 every step at the smallest sizes
+# snakemake plan       what a study costs, before anything is run
 from snakemake.utils import min_version
 
 min_version("9.27.1")
@@ -29,6 +30,7 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/plan.smk"
 
 
 rule all:

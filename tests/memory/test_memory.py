@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cached_memory
 import extraction_memory
 import pytest
 from peak_memory import SHORT, SHORT_NEIGHBOURS, STATUS, STREAMED, growth
@@ -29,3 +35,22 @@ def test_an_extraction_of_ten_times_the_samples_takes_the_same_memory(tmp_path):
     small, large, size = extraction_memory.growth(tmp_path, extraction_memory.SHORT)
     assert size > 100 * 2**20
     assert (large - small) * 2**10 < 25 * 2**20
+
+
+def peaks_of_a_step(kind):
+    """Peak of a contrastive step in kilobytes, at the smaller and at twice the global batch."""
+    done = subprocess.run(
+        [sys.executable, str(Path(cached_memory.__file__)), kind],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return tuple(map(int, done.stdout.split()[-2:]))
+
+
+def test_with_cached_gradients_twice_the_global_batch_takes_the_same_memory():
+    small, large = peaks_of_a_step("cached")
+    assert large < 1.1 * small
+    small, large = peaks_of_a_step("whole")
+    assert large > 1.4 * small

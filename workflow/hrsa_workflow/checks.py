@@ -15,6 +15,7 @@ from hrsa_workflow.dataset_checks import check_dataset, check_dataset_path, chec
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
     METRICS,
+    VARIANTS,
     build_instances,
     checkpoint_steps,
     datasets_for,
@@ -22,8 +23,10 @@ from hrsa_workflow.instances import (
     model_settings,
     parse_reference,
     resolve,
+    trained_by,
 )
 from hrsa_workflow.sources import source_path
+from hrsa_workflow.training_checks import check_training
 
 RESERVED_MODELS = ("bm25",)
 
@@ -48,6 +51,7 @@ def check_references(config: dict[str, Any]) -> None:
         _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
         _resolve_any_seed(config, entry, "benchmarks.models")
     _check_corpus(config)
+    check_training(config)
 
 
 def check_sources(config: dict[str, Any], root: Path) -> None:
@@ -64,9 +68,10 @@ def check_sources(config: dict[str, Any], root: Path) -> None:
             _check_model_path(f"models.{name}.path", model["path"], root, is_adapter=is_adapter)
         if isinstance(model.get("base"), str):
             _check_model_path(f"models.{name}.base", model["base"], root)
-    for name, dataset in config["datasets"].items():
-        if "path" in dataset:
-            check_dataset_path(f"datasets.{name}.path", dataset["path"], root)
+    for section in ("datasets", "training_sets"):
+        for name, dataset in config[section].items():
+            if "path" in dataset:
+                check_dataset_path(f"{section}.{name}.path", dataset["path"], root)
 
 
 def _check_models(config: dict[str, Any]) -> None:
@@ -87,21 +92,15 @@ def _check_models(config: dict[str, Any]) -> None:
 def _check_parents(config: dict[str, Any]) -> None:
     models = config["models"]
     for name, model in models.items():
-        key = f"models.{name}.parent"
-        if "parent" not in model:
-            continue
-        parent = parse_reference(model["parent"])[0]
-        _refuse_step(model["parent"], key, "training starts from a finished model")
-        if parent in models and model["recipe"] not in ("reading", "contrastive"):
-            recipe = models[parent].get("recipe", "pretrain")
-            if recipe not in LANGUAGE_MODEL_RECIPES:
-                raise UserError(
-                    f"`{key}` is `{model['parent']}`, a model of recipe {recipe}, which writes no "
-                    f"text; recipe {model['recipe']} goes on from a language model "
-                    f"({', '.join(LANGUAGE_MODEL_RECIPES)}, hub or path)."
-                )
+        for side in ("parent", "second"):
+            if side in model:
+                key = f"models.{name}.{side}"
+                _refuse_step(model[side], key, "models are made from finished models")
     for name in models:
         _check_cycle(models, name)
+    for name, model in models.items():
+        if "parent" in model and parse_reference(model["parent"])[0] in models:
+            _check_parent_writes(models, name, model)
     for name, model in models.items():
         if model.get("recipe") == "continued":
             match = model_settings(config, model)["match"]
@@ -114,6 +113,18 @@ def _check_parents(config: dict[str, Any]) -> None:
                     f"`match` of `models.{name}` is `{match}`; a control matches the steps and "
                     f"tokens of a model of recipe sft; allowed: {', '.join(sft) or 'none here'}."
                 )
+
+
+def _check_parent_writes(models: dict[str, Any], name: str, model: dict[str, Any]) -> None:
+    if model["recipe"] in ("reading", "contrastive", *VARIANTS):
+        return
+    recipe = trained_by(models, parse_reference(model["parent"])[0])
+    if recipe not in (*LANGUAGE_MODEL_RECIPES, "hub", "path"):
+        raise UserError(
+            f"`models.{name}.parent` is `{model['parent']}`, a model of recipe {recipe}, which "
+            f"writes no text; recipe {model['recipe']} goes on from a language model "
+            f"({', '.join(LANGUAGE_MODEL_RECIPES)}, hub or path)."
+        )
 
 
 def _refuse_step(text: str, key: str, reason: str) -> None:
@@ -143,17 +154,17 @@ def _check_corpus(config: dict[str, Any]) -> None:
             )
 
 
-def _check_cycle(models: dict[str, Any], start: str) -> None:
-    chain = [start]
-    while "parent" in models.get(chain[-1], {}):
-        parent = parse_reference(models[chain[-1]]["parent"])[0]
-        if parent in chain:
-            loop = " -> ".join([*chain[chain.index(parent) :], parent])
-            raise UserError(
-                f"`models.{parent}.parent`: the parents go in a circle ({loop}), so none of these "
-                "models can be trained first. Give one of them another parent or none."
-            )
-        chain.append(parent)
+def _check_cycle(models: dict[str, Any], start: str, chain: tuple[str, ...] = ()) -> None:
+    if start in chain:
+        loop = " -> ".join([*chain[chain.index(start) :], start])
+        raise UserError(
+            f"`models.{start}.parent`: the parents go in a circle ({loop}), so none of these "
+            "models can be trained first. Give one of them another parent or none."
+        )
+    model = models.get(start, {})
+    for side in ("parent", "second"):
+        if side in model:
+            _check_cycle(models, parse_reference(model[side])[0], (*chain, start))
 
 
 def _check_checkpoints(config: dict[str, Any]) -> None:

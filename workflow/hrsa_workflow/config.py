@@ -10,6 +10,7 @@ import yaml
 
 from hrsa.errors import UserError
 from hrsa_workflow.checks import check_references, check_sources
+from hrsa_workflow.instances import VARIANTS
 from hrsa_workflow.scale import shrink
 from hrsa_workflow.strict_yaml import canonical, refuse_duplicate_keys
 
@@ -92,16 +93,22 @@ def fill_defaults(config: dict[str, Any]) -> dict[str, Any]:
             model.setdefault(
                 "revision", definitions["model-hub"]["properties"]["revision"]["default"]
             )
-    for dataset in complete["datasets"].values():
+    for dataset in [*complete["datasets"].values(), *complete["training_sets"].values()]:
         if "hub" in dataset:
             default = definitions["dataset-hub"]["properties"]["revision"]["default"]
             dataset.setdefault("revision", default)
+    for model in complete["models"].values():
+        if model.get("recipe") in VARIANTS:
+            part = definitions[f"model-{model['recipe']}"]
+            model.update(_with_defaults(model, part))
     return complete
 
 
 def _with_defaults(value: Any, part: Mapping[str, Any]) -> Any:
     """Fill the defaults of a part of the schema, going down its plain properties and items."""
     if isinstance(value, dict):
+        if part.get("if") == {"type": "object"}:  # a part that may be null as well
+            part = part["then"]
         filled = dict(value)
         for key, sub in part.get("properties", {}).items():
             if key not in filled and "default" in sub:
@@ -141,7 +148,8 @@ def _explain(error: Any) -> str:
                 return (
                     f"{at} does not say where it comes from; give one of the keys "
                     f"{'`recipe`, `hub`, `path`' if path.startswith('models') else ''}"
-                    f"{'`generator`, `path`, `hub`' if path.startswith('datasets') else ''}."
+                    f"{'`generator`, `path`, `hub`' if path.startswith('datasets') else ''}"
+                    f"{'`path`, `hub`' if path.startswith('training_sets') else ''}."
                 )
             return f"{at} lacks the key `{missing}`. Add it."
         case "enum":

@@ -12,9 +12,11 @@ from hrsa.errors import UserError
 
 REFERENCE = re.compile(r"^(?P<model>.+?)(?:\.s(?P<seed>\d+))?(?:@(?P<step>\d+))?$")
 LANGUAGE_MODEL_RECIPES = ("pretrain", "sft", "rlvr", "continued")
+# Made from the weights of other models, without training: each is what its parent is.
+VARIANTS = ("merge", "reinitialised", "quantised")
 METRICS = ("correlation", "procrustes", "cka", "knn", "probe")
 # Keys of a model that say what it is; all others override its recipe's settings.
-STRUCTURE = ("recipe", "parent", "seeds", "checkpoints", "attention")
+STRUCTURE = ("recipe", "parent", "second", "seeds", "checkpoints", "attention")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Instance:
     source: str  # a recipe, "hub" or "path"
     train_seed: int
     parent: str | None = None
+    second: str | None = None  # the other model of a merge
     checkpoints: tuple[int, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict, hash=False)
 
@@ -33,11 +36,6 @@ class Instance:
     def name(self) -> str:
         """The instance's folder: ``name`` or ``name.s<seed>``."""
         return self.model if self.seed is None else f"{self.model}.s{self.seed}"
-
-    @property
-    def is_language_model(self) -> bool:
-        """Whether a recipe of this study trained it to write text, so that it has an accuracy."""
-        return self.source in LANGUAGE_MODEL_RECIPES
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,13 @@ def build_instances(config: dict[str, Any]) -> dict[str, Instance]:
             instance = _instance(config, name, model, seed)
             instances[instance.name] = instance
     return instances
+
+
+def trained_by(models: dict[str, Any], name: str) -> str:
+    """The recipe, "hub" or "path" behind a model; variants are what their parents are."""
+    while models[name].get("recipe") in VARIANTS:
+        name = parse_reference(models[name]["parent"])[0]
+    return models[name].get("recipe") or ("hub" if "hub" in models[name] else "path")
 
 
 def model_settings(config: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
@@ -201,16 +206,18 @@ def checkpoint_steps(model: dict[str, Any], seed: int | None) -> tuple[int, ...]
 def _instance(
     config: dict[str, Any], name: str, model: dict[str, Any], seed: int | None
 ) -> Instance:
-    parent = model.get("parent")
-    if parent is not None:
-        parent = resolve(config, parent, key=f"models.{name}.parent", seed=seed)
+    parents = {
+        key: resolve(config, model[key], key=f"models.{name}.{key}", seed=seed)
+        for key in ("parent", "second")
+        if key in model
+    }
     source = model.get("recipe") or ("hub" if "hub" in model else "path")
     return Instance(
         model=name,
         seed=seed,
         source=source,
         train_seed=config["seed"] if seed is None else seed,
-        parent=parent,
+        **parents,
         checkpoints=checkpoint_steps(model, seed),
         settings=model_settings(config, model),
     )
@@ -284,5 +291,5 @@ def _seed(reference: str, candidate: str) -> int | None:
 
 def _stage(config: dict[str, Any], pair: dict[str, Any]) -> str:
     name = parse_reference(pair["candidate"])[0]
-    is_embedding = config["models"][name].get("recipe") == "contrastive"
+    is_embedding = trained_by(config["models"], name) == "contrastive"
     return pair.get("stage") or ("embedding" if is_embedding else "backbone")

@@ -9,16 +9,25 @@ from typing import Any
 from hrsa.data.generators import GENERATORS
 from hrsa.models.retrieve import wanted_files
 from hrsa_workflow.instances import (
+    LANGUAGE_MODEL_RECIPES,
     METRICS,
+    Instance,
     build_instances,
     datasets_for,
     expand_pairs,
-    model_settings,
     parse_reference,
     resolve,
+    trained_by,
 )
 from hrsa_workflow.sources import fingerprint, source_path
 from hrsa_workflow.strict_yaml import canonical
+from hrsa_workflow.training_data import (
+    data_files,
+    data_names,
+    data_parts,
+    instructions,
+    source_part,
+)
 
 RECIPES = ("pretrain", "sft", "rlvr", "continued", "contrastive")
 # Which of the corpus's settings each of its files depends on (every file has its own stream).
@@ -27,19 +36,14 @@ CORPUS_SETTINGS = {
     "prose": ("prose",),
     "questions": ("questions",),
     "pairs": ("pairs",),
+    "arithmetic": ("arithmetic",),
+    "test-arithmetic": ("test_arithmetic", "evaluation"),
     "test-problems": ("test_problems", "evaluation"),
     "test-questions": ("questions", "evaluation"),
     "topics": ("topics", "evaluation"),
     "retrieval-documents": ("retrieval", "evaluation"),
     "retrieval-queries": ("retrieval", "evaluation"),
     "retrieval-qrels": ("retrieval", "evaluation"),
-}
-RECIPE_CORPUS = {
-    "pretrain": ("problems", "prose", "questions"),
-    "sft": ("problems",),
-    "rlvr": ("problems",),
-    "continued": ("problems", "prose", "questions"),
-    "contrastive": ("pairs",),
 }
 TASK_CORPUS = {
     "TopicClassification": ("topics",),
@@ -93,8 +97,15 @@ class Study:
 
     @property
     def language_models(self) -> list[str]:
-        """Instances that recipes of this study trained to write text."""
-        return [name for name, one in self.instances.items() if one.is_language_model]
+        """Instances that write text and were trained here, or are parents of such."""
+        models = self.config["models"]
+        trained = [
+            name
+            for name, one in self.instances.items()
+            if trained_by(models, one.model) in LANGUAGE_MODEL_RECIPES
+        ]
+        parents = {self.instances[name].parent for name in trained}
+        return [name for name in self.instances if name in parents or name in trained]
 
     @cached_property
     def schedules(self) -> dict[tuple[int, ...], list[str]]:
@@ -191,6 +202,34 @@ class Study:
             for side in ("reference", "candidate")
         }
 
+    def training_names(self, instance: str) -> list[str]:
+        """Names of what an instance is trained on."""
+        return data_names(self, instance)
+
+    def training_files(self, instance: str) -> list[str]:
+        """Files that an instance is trained on, in the order of their names."""
+        return data_files(self, instance)
+
+    @property
+    def miner(self) -> str | None:
+        """The instance that mines hard negatives, where the study mines."""
+        mining = self.config["mining"]
+        return resolve(self.config, mining["model"], key="mining.model") if mining else None
+
+    def accuracy_file(self) -> str:
+        """The problems that language models are tried on."""
+        name = self.config["accuracy"]["data"]
+        if name in self.config["training_sets"]:
+            return f"{self.folder}/datasets/training/{name}.parquet"
+        return self.corpus_files([f"test-{name}"])[0]
+
+    def accuracy_part(self) -> dict[str, Any]:
+        """What decides the problems that language models are tried on."""
+        name = self.config["accuracy"]["data"]
+        if name in self.config["training_sets"]:
+            return source_part(self, name)
+        return self.corpus_part([f"test-{name}"])
+
     def source_files(self, instance: str) -> list[str]:
         """Files that an instance from outside is made from."""
         if self.instances[instance].source == "hub":
@@ -242,32 +281,44 @@ class Study:
         """A recipe's settings for one instance, the steps of its checkpoints included."""
         one = self.instances[instance]
         checkpoints = {"checkpoints": list(one.checkpoints)}
+        if one.source == "contrastive":
+            return canonical(
+                one.settings | checkpoints | {"instructions": instructions(self, instance)}
+            )
         if one.source != "continued":
             return canonical(one.settings | checkpoints)
-        models = self.config["models"]
-        name, seed, _ = parse_reference(one.settings["match"])
-        matched = models[name]
-        # Of a model with several seeds, the first: its examples give the lengths to match.
-        first = resolve(
-            self.config,
-            one.settings["match"],
-            key="match",
-            seed=seed if seed is not None else next(iter(matched.get("seeds", [])), None),
-        )
+        matched = self.matched(instance)
         settings = {
-            "match": model_settings(self.config, matched)
-            | checkpoints
-            | {"seed": self.instances[first].train_seed},
-            "pretrain": self._pretraining(instance),
+            "match": matched.settings | checkpoints | {"seed": matched.train_seed},
+            "pretrain": self.pretraining(instance),
         }
         return canonical(settings)
 
-    def _pretraining(self, instance: str) -> dict[str, Any]:
-        """Settings of the pretraining that an instance descends from."""
+    def training_parts(self, instance: str) -> dict[str, Any]:
+        """What decides the content of the files that an instance is trained on."""
+        return data_parts(self, instance)
+
+    def gpus(self, instance: str) -> int:
+        """GPUs that train an instance together."""
+        one = self.instances[instance]
+        settings = self.matched(instance).settings if one.source == "continued" else one.settings
+        return int(settings.get("gpus", 1))
+
+    def matched(self, instance: str) -> Instance:
+        """The SFT instance whose steps and lengths a control matches."""
+        match = self.instances[instance].settings["match"]
+        name, seed, _ = parse_reference(match)
+        # Of a model with several seeds, the first: its examples give the lengths to match.
+        seeds = self.config["models"][name].get("seeds", [])
+        first = seed if seed is not None else next(iter(seeds), None)
+        return self.instances[resolve(self.config, match, key="match", seed=first)]
+
+    def pretraining(self, instance: str) -> dict[str, Any] | None:
+        """Settings of the pretraining that an instance descends from, None for one from outside."""
         here: str | None = instance
         while here is not None and self.instances[here].source != "pretrain":
             here = self.instances[here].parent
-        return self.instances[here].settings if here else self.config["recipes"]["pretrain"]
+        return self.instances[here].settings if here else None
 
     def corpus_part(self, names: Iterable[str]) -> dict[str, Any]:
         """What decides the content of some of the corpus's files."""

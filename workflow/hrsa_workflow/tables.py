@@ -65,6 +65,9 @@ SPLIT_HALF = {
     "note": TEXT,
 }
 
+# Columns of training curves that figures show; a recipe logs some of them.
+LOGGED = ("loss", "reward", "accuracy", "format", "entropy", "completion_length", "kl")
+
 
 def typed(tables: Sequence[pd.DataFrame], columns: Mapping[str, Any]) -> pd.DataFrame:
     """Join tables into one with exactly these columns and types; none gives an empty table."""
@@ -105,22 +108,50 @@ def read(paths: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
     return typed([pd.read_parquet(path) for path in paths], columns)
 
 
+def dose_of_model(
+    record: Mapping[str, Any],
+    *,
+    labels: Mapping[str, Any],
+    parent: str | None,
+    divergence: Mapping[str, float | int],
+) -> pd.DataFrame:
+    """Row of the dose table for a language model; none for one that was not trained in the study.
+
+    Parameters
+    ----------
+    record : mapping
+        The model's record; that of a model from outside says nothing of its training.
+    labels : mapping
+        Columns that name the instance.
+    parent : str or None
+    divergence : mapping
+        As `hrsa.models.dose.kl_to_parent` gives it; empty without a parent.
+    """
+    if not parent and record.get("train_tokens") is None:
+        return typed([], DOSE)
+    dose = {name: record.get(name) for name in ("relative_weight_change", "train_tokens")}
+    return typed([pd.DataFrame([{**labels, "parent": parent, **dose, **divergence}])], DOSE)
+
+
 def dose_rows(records: Sequence[Path], labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of the dose table for models that write no text, from their records."""
     rows = []
     for path in records:
         record = json.loads(path.read_text(encoding="utf-8"))
-        dose = {name: record[name] for name in ("parent", "relative_weight_change", "train_tokens")}
+        names = ("parent", "relative_weight_change", "train_tokens")
+        dose = {name: record.get(name) for name in names}
         rows.append({**labels[str(path)], **dose})
     return typed([pd.DataFrame(rows)], DOSE)
 
 
 def read_curves(paths: Sequence[str], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Join training curves; what a recipe does not log is missing."""
+    columns = ["model", "recipe", "seed", "step", *LOGGED]
     parts = []
     for path, label in zip(paths, labels, strict=True):
         curve = pd.read_csv(path)
-        parts.append(curve.assign(**{key: label[key] for key in ("model", "recipe", "seed")}))
-    curves = pd.concat(parts, ignore_index=True)
-    logged = ("loss", "reward", "accuracy", "entropy", "completion_length")
-    return curves.reindex(columns=["model", "recipe", "seed", "step", *logged])
+        if not curve.empty:
+            parts.append(curve.assign(**{key: label[key] for key in ("model", "recipe", "seed")}))
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)

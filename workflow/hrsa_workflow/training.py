@@ -1,4 +1,4 @@
-"""Running a recipe as a job: its arguments, and a resume folder that fits them."""
+"""Running a recipe as a job: its arguments, its processes, and a resume folder that fits them."""
 
 import json
 import shutil
@@ -6,29 +6,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hrsa_workflow.launch import Training, launch, show_one_gpu, usable_processes
 from hrsa_workflow.strict_yaml import canonical
 
 
 def run_recipe(snakemake: Any, train: Callable[..., None]) -> None:
-    """Train one instance.
+    """Train one instance, with as many processes as GPUs were given to the job.
 
     A killed run goes on from the state in its resume folder, but only if that state is of the very
     same training; what is left of another one is removed first, and all of it in the end.
     """
-    parent = snakemake.input.get("parent_record")
-    settings = dict(snakemake.params.settings)
-    resume = Path(snakemake.params.resume)
-    prepare_resume(resume, key=_key(snakemake, parent, settings))
-    train(
-        Path(snakemake.output.record).parent,
-        parent=Path(parent).parent if parent else None,
-        corpus=Path(snakemake.input.corpus[0]).parent,
-        seed=snakemake.params.seed,
-        resume=resume,
-        settings=settings,
-    )
+    training = training_of(snakemake, train)
+    n_processes = usable_processes(int(snakemake.resources.get("gpu", 1)))
+    prepare_resume(training.resume, key=_key(snakemake, training, n_processes))
+    if n_processes > 1:
+        launch(training, n_processes)
+    else:
+        show_one_gpu()
+        training.run(train)
     Path(snakemake.output.checkpoints).mkdir(exist_ok=True)
-    shutil.rmtree(resume, ignore_errors=True)
+    shutil.rmtree(training.resume, ignore_errors=True)
+
+
+def training_of(snakemake: Any, train: Callable[..., None]) -> Training:
+    """What a job calls its recipe with; files of training data come in the order of their names."""
+    parent = snakemake.input.get("parent_record")
+    files = snakemake.input.data
+    files = [files] if isinstance(files, str) else files
+    return Training(
+        recipe=train.__module__,
+        output=Path(snakemake.output.record).parent,
+        parent=Path(parent).parent if parent else None,
+        data=dict(zip(snakemake.params.data_names, map(Path, files), strict=True)),
+        seed=snakemake.params.seed,
+        resume=Path(snakemake.params.resume),
+        settings=dict(snakemake.params.settings),
+    )
 
 
 def prepare_resume(folder: Path, *, key: dict[str, Any]) -> None:
@@ -41,13 +54,14 @@ def prepare_resume(folder: Path, *, key: dict[str, Any]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _key(snakemake: Any, parent: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+def _key(snakemake: Any, training: Training, n_processes: int) -> dict[str, Any]:
+    record = training.parent / "record.json" if training.parent else None
     return {
         "code": snakemake.params.code,
-        "seed": snakemake.params.seed,
-        "corpus": snakemake.params.corpus,
-        "settings": settings,
-        "parent": json.loads(Path(parent).read_text(encoding="utf-8"))["sha256"]
-        if parent
-        else None,
+        "seed": training.seed,
+        "data": snakemake.params.data,
+        "settings": training.settings,
+        # each process has random states of its own
+        "processes": n_processes,
+        "parent": json.loads(record.read_text(encoding="utf-8"))["sha256"] if record else None,
     }

@@ -5,6 +5,7 @@ from hrsa.errors import UserError
 from hrsa_workflow import products
 from hrsa_workflow.code_version import code_version as script_version
 from hrsa_workflow.config import load_config
+from hrsa_workflow.instances import VARIANTS
 from hrsa_workflow.snakefile import (
     ConfigurationError,
     any_of,
@@ -13,7 +14,16 @@ from hrsa_workflow.snakefile import (
     suffixes,
 )
 from hrsa_workflow.status import attempt_of
-from hrsa_workflow.study import CORPUS_SETTINGS, RECIPE_CORPUS, RECIPES, Study
+from hrsa_workflow.study import CORPUS_SETTINGS, RECIPES, Study
+from hrsa_workflow.training_data import (
+    difficulty_parents,
+    difficulty_settings,
+    mined_sets,
+    mining_part,
+    source_file,
+    source_part,
+    training_set_files,
+)
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 ENVIRONMENT = "../../envs/environment.yaml"
@@ -31,7 +41,7 @@ def model_files(instance, prefix=""):
     """
     folder = f"{study.folder}/models/{instance}"
     files = {f"{prefix}record": f"{folder}/record.json"}
-    if study.instances[instance].source in RECIPES:
+    if study.instances[instance].source in (*RECIPES, *VARIANTS):
         files[f"{prefix}weights"] = ancient(f"{folder}/model.safetensors")
     return files
 
@@ -59,6 +69,14 @@ def dataset_files(dataset):
     """What a data set is made from; a user's own file is compared by its hash."""
     files = study.dataset_files(dataset)
     return ancient(files) if "path" in study.config["datasets"][dataset] else files
+
+
+def difficulty_source(model):
+    """The problems that are tried before an RLVR model is trained on them."""
+    settings = next(
+        one.settings for one in study.instances.values() if one.model == model
+    )
+    return source_file(study, settings["data"])
 
 
 def evaluated_files(instance):

@@ -5,7 +5,7 @@ rule accuracy:
     input:
         unpack(lambda w: parent_files(w.instance)),
         unpack(lambda w: model_files(w.instance)),
-        problems="<results>/datasets/corpus/test-problems.parquet",
+        problems=study.accuracy_file(),
     output:
         table="<results>/accuracy/{instance}.parquet",
         dose="<results>/dose/{instance}.parquet",
@@ -27,7 +27,7 @@ rule accuracy:
         parent=lambda w: study.instances[w.instance].parent,
         settings=study.config["accuracy"],
         seed=study.config["seed"],
-        corpus=study.corpus_part(["test-problems"]),
+        data=study.accuracy_part(),
         code=code_version("accuracy.py"),
     message:
         "Measuring the accuracy of {wildcards.instance}"

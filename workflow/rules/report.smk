@@ -35,6 +35,10 @@ rule report:
         tables=products.table_files(study, ["parquet"]).values(),
         statuses=products.statuses(study),
         records=products.outside_records(study),
+        made=[study.record(name) for name in study.named(*RECIPES, *VARIANTS)],
+        curves=[
+            f"{study.folder}/models/{name}/curve.csv" for name in study.named("rlvr")
+        ],
         captions=products.caption_files(study),
         templates=products.template_files(),
     output:
@@ -50,6 +54,7 @@ rule report:
         mem_mb=2000,
         runtime=20,
     params:
+        curve_labels=[study.labels(name) for name in study.named("rlvr")],
         study=products.facts(study),
         figures=products.figure_titles(study),
         rerun=products.rerun_command(study, configuration_files(workflow)),

@@ -50,6 +50,31 @@ rule dataset:
         "../scripts/dataset.py"
 
 
+rule training_set:
+    input:
+        source=lambda w: ancient(training_set_files(study, w.training)),
+    output:
+        table="<results>/datasets/training/{training}.parquet",
+    log:
+        "<logs>/training_set/{training}.log",
+    benchmark:
+        "<timing>/training_set/{training}.tsv"
+    wildcard_constraints:
+        training=any_of(study.config["training_sets"]),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        part=lambda w: source_part(study, w.training),
+    message:
+        "Preparing training set {wildcards.training}"
+    script:
+        "../scripts/training_set.py"
+
+
 rule retrieve:
     output:
         retrieved="resources/models/{repository}/{revision}/retrieved.json",

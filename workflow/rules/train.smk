@@ -1,6 +1,164 @@
 # One rule per recipe, one job per instance. A parent's record is compared by content; its weights,
 # which the same job writes, only have to be there.
 
+# What every training leaves in the model's folder.
+TRAINED = dict(
+    weights="<results>/models/{instance}/model.safetensors",
+    config="<results>/models/{instance}/config.json",
+    tokenizer="<results>/models/{instance}/tokenizer.json",
+    tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
+    record="<results>/models/{instance}/record.json",
+    arguments="<results>/models/{instance}/arguments.json",
+    curve="<results>/models/{instance}/curve.csv",
+    checkpoints=directory("<results>/models/{instance}/checkpoints"),
+)
+
+
+rule difficulty:
+    input:
+        unpack(lambda w: model_files(w.parent, "parent_")),
+        problems=lambda w: difficulty_source(w.model),
+    output:
+        table="<results>/datasets/difficulty/{model}/{parent}.parquet",
+        readable="<results>/datasets/difficulty/{model}/{parent}.csv",
+    log:
+        "<logs>/difficulty/{model}/{parent}.log",
+    benchmark:
+        "<timing>/difficulty/{model}/{parent}.tsv"
+    wildcard_constraints:
+        model=any_of(model for model, _ in difficulty_parents(study)),
+        parent=any_of(parent for _, parent in difficulty_parents(study)),
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=1,
+    params:
+        settings=lambda w: difficulty_settings(study, w.model),
+        seed=study.config["seed"],
+        code=code_version("difficulty.py"),
+    message:
+        "Finding the problems that {wildcards.parent} solves sometimes, for {wildcards.model}"
+    script:
+        "../scripts/difficulty.py"
+
+
+rule mine:
+    input:
+        unpack(lambda w: model_files(study.miner, "miner_")),
+        pairs=lambda w: source_file(study, w.training),
+    output:
+        table="<results>/datasets/mined/{training}.parquet",
+    log:
+        "<logs>/mine/{training}.log",
+    benchmark:
+        "<timing>/mine/{training}.tsv"
+    wildcard_constraints:
+        training=any_of(mined_sets(study)),
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=1,
+    params:
+        settings=lambda w: mining_part(study, w.training),
+        seed=study.config["seed"],
+        code=code_version("mine.py"),
+    message:
+        "Mining hard negatives for {wildcards.training}"
+    script:
+        "../scripts/mine.py"
+
+
+rule merge:
+    input:
+        unpack(lambda w: parent_files(w.instance)),
+        unpack(lambda w: model_files(study.instances[w.instance].second, "second_")),
+    output:
+        weights="<results>/models/{instance}/model.safetensors",
+        config="<results>/models/{instance}/config.json",
+        record="<results>/models/{instance}/record.json",
+    log:
+        "<logs>/merge/{instance}.log",
+    benchmark:
+        "<timing>/merge/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.named("merge")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        method=lambda w: study.instances[w.instance].settings["method"],
+        weight=lambda w: study.instances[w.instance].settings["weight"],
+        code=code_version("merge.py"),
+    message:
+        "Merging two models into {wildcards.instance} ({params.method})"
+    script:
+        "../scripts/merge.py"
+
+
+rule reinitialised:
+    input:
+        unpack(lambda w: parent_files(w.instance)),
+    output:
+        weights="<results>/models/{instance}/model.safetensors",
+        config="<results>/models/{instance}/config.json",
+        record="<results>/models/{instance}/record.json",
+    log:
+        "<logs>/reinitialised/{instance}.log",
+    benchmark:
+        "<timing>/reinitialised/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.named("reinitialised")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        seed=lambda w: study.instances[w.instance].train_seed,
+        code=code_version("reinitialised.py"),
+    message:
+        "Drawing new weights for {wildcards.instance}"
+    script:
+        "../scripts/reinitialised.py"
+
+
+rule quantised:
+    input:
+        unpack(lambda w: parent_files(w.instance)),
+    output:
+        weights="<results>/models/{instance}/model.safetensors",
+        config="<results>/models/{instance}/config.json",
+        record="<results>/models/{instance}/record.json",
+    log:
+        "<logs>/quantised/{instance}.log",
+    benchmark:
+        "<timing>/quantised/{instance}.tsv"
+    wildcard_constraints:
+        instance=any_of(study.named("quantised")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        type=lambda w: study.instances[w.instance].settings["type"],
+        code=code_version("quantised.py"),
+    message:
+        "Reading the weights of {wildcards.instance} in {params.type}"
+    script:
+        "../scripts/quantised.py"
+
 
 rule reading:
     input:
@@ -31,16 +189,9 @@ rule reading:
 
 rule pretrain:
     input:
-        corpus=study.corpus_files(RECIPE_CORPUS["pretrain"]),
+        data=lambda w: study.training_files(w.instance),
     output:
-        weights="<results>/models/{instance}/model.safetensors",
-        config="<results>/models/{instance}/config.json",
-        tokenizer="<results>/models/{instance}/tokenizer.json",
-        tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
-        record="<results>/models/{instance}/record.json",
-        arguments="<results>/models/{instance}/arguments.json",
-        curve="<results>/models/{instance}/curve.csv",
-        checkpoints=directory("<results>/models/{instance}/checkpoints"),
+        **TRAINED,
     log:
         "<logs>/pretrain/{instance}.log",
     benchmark:
@@ -57,7 +208,8 @@ rule pretrain:
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
         settings=lambda w: study.training_settings(w.instance),
-        corpus=study.corpus_part(RECIPE_CORPUS["pretrain"]),
+        data_names=lambda w: study.training_names(w.instance),
+        data=lambda w: study.training_parts(w.instance),
         resume=lambda w: f"{study.folder}/checkpoints/{w.instance}",
         code=code_version("pretrain.py"),
     message:
@@ -69,16 +221,9 @@ rule pretrain:
 rule sft:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=study.corpus_files(RECIPE_CORPUS["sft"]),
+        data=lambda w: study.training_files(w.instance),
     output:
-        weights="<results>/models/{instance}/model.safetensors",
-        config="<results>/models/{instance}/config.json",
-        tokenizer="<results>/models/{instance}/tokenizer.json",
-        tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
-        record="<results>/models/{instance}/record.json",
-        arguments="<results>/models/{instance}/arguments.json",
-        curve="<results>/models/{instance}/curve.csv",
-        checkpoints=directory("<results>/models/{instance}/checkpoints"),
+        **TRAINED,
     log:
         "<logs>/sft/{instance}.log",
     benchmark:
@@ -91,11 +236,12 @@ rule sft:
     resources:
         mem_mb=4000,
         runtime=120,
-        gpu=1,
+        gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
         settings=lambda w: study.training_settings(w.instance),
-        corpus=study.corpus_part(RECIPE_CORPUS["sft"]),
+        data_names=lambda w: study.training_names(w.instance),
+        data=lambda w: study.training_parts(w.instance),
         resume=lambda w: f"{study.folder}/checkpoints/{w.instance}",
         code=code_version("sft.py"),
     message:
@@ -107,16 +253,9 @@ rule sft:
 rule rlvr:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=study.corpus_files(RECIPE_CORPUS["rlvr"]),
+        data=lambda w: study.training_files(w.instance),
     output:
-        weights="<results>/models/{instance}/model.safetensors",
-        config="<results>/models/{instance}/config.json",
-        tokenizer="<results>/models/{instance}/tokenizer.json",
-        tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
-        record="<results>/models/{instance}/record.json",
-        arguments="<results>/models/{instance}/arguments.json",
-        curve="<results>/models/{instance}/curve.csv",
-        checkpoints=directory("<results>/models/{instance}/checkpoints"),
+        **TRAINED,
     log:
         "<logs>/rlvr/{instance}.log",
     benchmark:
@@ -129,11 +268,12 @@ rule rlvr:
     resources:
         mem_mb=4000,
         runtime=240,
-        gpu=1,
+        gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
         settings=lambda w: study.training_settings(w.instance),
-        corpus=study.corpus_part(RECIPE_CORPUS["rlvr"]),
+        data_names=lambda w: study.training_names(w.instance),
+        data=lambda w: study.training_parts(w.instance),
         resume=lambda w: f"{study.folder}/checkpoints/{w.instance}",
         code=code_version("rlvr.py"),
     message:
@@ -145,16 +285,9 @@ rule rlvr:
 rule continued:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=study.corpus_files(RECIPE_CORPUS["continued"]),
+        data=lambda w: study.training_files(w.instance),
     output:
-        weights="<results>/models/{instance}/model.safetensors",
-        config="<results>/models/{instance}/config.json",
-        tokenizer="<results>/models/{instance}/tokenizer.json",
-        tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
-        record="<results>/models/{instance}/record.json",
-        arguments="<results>/models/{instance}/arguments.json",
-        curve="<results>/models/{instance}/curve.csv",
-        checkpoints=directory("<results>/models/{instance}/checkpoints"),
+        **TRAINED,
     log:
         "<logs>/continued/{instance}.log",
     benchmark:
@@ -167,11 +300,12 @@ rule continued:
     resources:
         mem_mb=4000,
         runtime=120,
-        gpu=1,
+        gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
         settings=lambda w: study.training_settings(w.instance),
-        corpus=study.corpus_part(RECIPE_CORPUS["continued"]),
+        data_names=lambda w: study.training_names(w.instance),
+        data=lambda w: study.training_parts(w.instance),
         resume=lambda w: f"{study.folder}/checkpoints/{w.instance}",
         code=code_version("continued.py"),
     message:
@@ -183,18 +317,11 @@ rule continued:
 rule contrastive:
     input:
         unpack(lambda w: parent_files(w.instance)),
-        corpus=study.corpus_files(RECIPE_CORPUS["contrastive"]),
+        data=lambda w: study.training_files(w.instance),
     output:
-        weights="<results>/models/{instance}/model.safetensors",
-        config="<results>/models/{instance}/config.json",
-        tokenizer="<results>/models/{instance}/tokenizer.json",
-        tokenizer_config="<results>/models/{instance}/tokenizer_config.json",
-        record="<results>/models/{instance}/record.json",
-        arguments="<results>/models/{instance}/arguments.json",
-        curve="<results>/models/{instance}/curve.csv",
+        **TRAINED,
         modules="<results>/models/{instance}/modules.json",
         pooling="<results>/models/{instance}/1_Pooling/config.json",
-        checkpoints=directory("<results>/models/{instance}/checkpoints"),
     log:
         "<logs>/contrastive/{instance}.log",
     benchmark:
@@ -207,11 +334,12 @@ rule contrastive:
     resources:
         mem_mb=4000,
         runtime=120,
-        gpu=1,
+        gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
         settings=lambda w: study.training_settings(w.instance),
-        corpus=study.corpus_part(RECIPE_CORPUS["contrastive"]),
+        data_names=lambda w: study.training_names(w.instance),
+        data=lambda w: study.training_parts(w.instance),
         resume=lambda w: f"{study.folder}/checkpoints/{w.instance}",
         code=code_version("contrastive.py"),
     message:

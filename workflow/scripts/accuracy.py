@@ -9,27 +9,25 @@ from hrsa_workflow.job import job
 STYLES = {"sft": "trace"}
 
 with job(snakemake):
-    import pandas as pd
-
     from hrsa.models.accuracy import measure_accuracy
     from hrsa.models.dose import kl_to_parent
-    from hrsa_workflow.tables import ACCURACY, DOSE, typed
+    from hrsa_workflow.tables import ACCURACY, dose_of_model, typed
 
-    labels = snakemake.params.labels
+    labels, settings = snakemake.params.labels, snakemake.params.settings
     model, problems = Path(snakemake.input.record).parent, Path(snakemake.input.problems)
     accuracy = measure_accuracy(
         model,
         problems,
         style=STYLES.get(labels["recipe"], "solution"),
         seed=snakemake.params.seed,
-        settings=snakemake.params.settings,
+        settings=settings,
     )
     typed([accuracy.assign(**labels)], ACCURACY).to_parquet(snakemake.output.table, index=False)
 
+    parent, divergence = snakemake.params.parent, {}
+    if parent:
+        folder = Path(snakemake.input.parent_record).parent
+        divergence = kl_to_parent(model, folder, problems, n_texts=settings["problems"])
     record = json.loads(Path(snakemake.input.record).read_text(encoding="utf-8"))
-    dose = {name: record[name] for name in ("relative_weight_change", "train_tokens")}
-    if snakemake.params.parent:
-        parent = Path(snakemake.input.parent_record).parent
-        dose |= kl_to_parent(model, parent, problems, n_texts=snakemake.params.settings["problems"])
-    row = pd.DataFrame([{**labels, "parent": snakemake.params.parent, **dose}])
-    typed([row], DOSE).to_parquet(snakemake.output.dose, index=False)
+    dose = dose_of_model(record, labels=labels, parent=parent, divergence=divergence)
+    dose.to_parquet(snakemake.output.dose, index=False)

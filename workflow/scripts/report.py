@@ -3,6 +3,7 @@
 from hrsa_workflow.job import job
 
 with job(snakemake):
+    import json
     from pathlib import Path
 
     import pandas as pd
@@ -15,8 +16,10 @@ with job(snakemake):
         effects_summary,
         similarity_summary,
     )
+    from hrsa.reporting.training import reward_remarks, training_summary
     from hrsa_workflow.page import notes, read_caption
     from hrsa_workflow.status import read_failures
+    from hrsa_workflow.tables import read_curves
 
     summaries = {
         "Accuracy": ("accuracy", accuracy_summary),
@@ -28,6 +31,9 @@ with job(snakemake):
     }
     figures = Path(snakemake.output.page).parents[1] / "figures"
     tables = {Path(path).stem: path for path in snakemake.input.tables}
+    curves = read_curves(snakemake.input.curves, snakemake.params.curve_labels)
+    remarks = {"reward": reward_remarks(curves)}
+    made = [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.made]
     write_report(
         Path(snakemake.output.page),
         study={**snakemake.params.study, "notes": notes(snakemake.input.records)},
@@ -37,6 +43,7 @@ with job(snakemake):
                 caption=read_caption(snakemake.input.captions, entry["caption"]),
                 png=figures / f"{entry['name']}.png",
                 pdf=figures / f"{entry['name']}.pdf",
+                remarks=remarks.get(entry["name"], []),
             )
             for entry in snakemake.params.figures
         ],
@@ -47,4 +54,5 @@ with job(snakemake):
         },
         missing=[str(failure) for failure in read_failures(snakemake.input.statuses)],
         rerun=snakemake.params.rerun,
+        made=training_summary(made),
     )

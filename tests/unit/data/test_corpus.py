@@ -1,5 +1,7 @@
 """The generated corpus: what is tested was never trained on."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,8 @@ SETTINGS = {
     "questions": 300,
     "pairs": 2000,
     "retrieval": {"documents": 200, "queries": 100},
+    "arithmetic": 300,
+    "test_arithmetic": 60,
 }
 
 
@@ -46,6 +50,44 @@ def training_texts(corpus):
         *corpus["pairs"]["query"],
         *corpus["pairs"]["document"],
     ]
+
+
+# of the files that there were before plain arithmetic came in: a new file must leave them alone
+SHA256_OF_CSV = {
+    ("validation", "problems"): "c3bed4a66e6d90ad",
+    ("validation", "prose"): "db3e63b3388e55d8",
+    ("validation", "questions"): "36952ea307e689c5",
+    ("validation", "pairs"): "539f6c4d1a36292d",
+    ("validation", "test-problems"): "4b7ba649f09ca8c8",
+    ("validation", "test-questions"): "26d19ac83ee0a0b9",
+    ("validation", "topics"): "a8b70686d2cfac7e",
+    ("validation", "retrieval-documents"): "ee66d879b7f4ca7d",
+    ("validation", "retrieval-queries"): "1d9277f4845107e0",
+    ("validation", "retrieval-qrels"): "0f2dfd8331569729",
+    ("test", "test-problems"): "9787f13d234f4645",
+    ("test", "test-questions"): "6f2233a0e0b0925e",
+    ("test", "topics"): "8780e20919280ec8",
+    ("test", "retrieval-documents"): "c748d7e5a9a44307",
+    ("test", "retrieval-queries"): "be37718db7cc0a40",
+    ("test", "retrieval-qrels"): "f3d575510ac2506f",
+}
+
+
+@pytest.mark.parametrize(("evaluation", "name"), SHA256_OF_CSV)
+def test_files_stay_byte_for_byte_what_they_were(evaluation, name):
+    frame = generate_part(name, seed=42, settings=SETTINGS | {"evaluation": evaluation})
+    text = frame.to_csv(index=False, lineterminator="\n")
+    found = hashlib.sha256(text.encode()).hexdigest()
+    assert found.startswith(SHA256_OF_CSV[evaluation, name])
+
+
+def test_arithmetic_is_written_only_where_its_size_is_given(tmp_path):
+    small = {key: 10 for key in ("problems", "test_problems", "prose", "questions", "pairs")}
+    small |= {key: SETTINGS[key] for key in ("evaluation", "topics", "retrieval")}
+    write_corpus(tmp_path, seed=1, settings=small | {"arithmetic": 6})
+    written = {path.stem for path in tmp_path.iterdir()}
+    assert set(FILES) - written == {"test-arithmetic"}
+    assert len(pd.read_parquet(tmp_path / "arithmetic.parquet")) == 6
 
 
 @pytest.mark.parametrize(

@@ -434,6 +434,33 @@ class TestTrainingCurves:
             "length of a completion",
         ]
 
+    def test_the_divergence_from_the_parent_and_the_form_have_panels_where_they_are_logged(self):
+        curves = study.curves_table().assign(entropy=0.1, completion_length=14.0)
+        curves = curves.assign(kl=0.02, format=0.5).convert_dtypes()  # as read from Parquet
+        fig = reward_curve(curves)
+        assert titles(fig) == [
+            "reward",
+            "accuracy on training problems, sampled",
+            "form of the answer",
+            "entropy of the next token",
+            "length of a completion",
+            "divergence from the parent",
+        ]
+        kl = panel(fig, "divergence")
+        assert kl.get_ylabel() == "KL (nats per token)"
+        assert kl.lines[0].get_ydata() == pytest.approx(0.02)
+        assert panel(fig, "form of").get_ylim()[1] > 1
+        assert fig.get_figwidth() < 14  # two rows of three, not one of six
+        without = reward_curve(curves.assign(kl=pd.NA))
+        assert len(titles(without)) == 5
+
+    def test_a_study_whose_models_are_made_without_training_has_no_losses(self):
+        curves = study.curves_table()
+        made = curves[curves["recipe"] == "sft"].assign(recipe="merge", model="merged", loss=pd.NA)
+        fig = loss_curves(pd.concat([curves, made]))
+        assert len(titles(fig)) == 5
+        assert "no training in this study" in texts(loss_curves(made))
+
     def test_losses_stand_in_a_panel_per_recipe(self):
         fig = loss_curves(study.curves_table(), kinds={"base-emb": "base", "sft-emb": "sft"})
         assert len(titles(fig)) == 5

@@ -1,15 +1,20 @@
 """Pretraining: what it reads, and that a killed run goes on as if nothing had happened."""
 
+import json
+import math
 import re
 
 import numpy as np
 import pytest
 import torch
-from tiny_recipes import CORPUS, PRETRAIN
+from tiny_recipes import CORPUS, PRETRAIN, training_files
 from transformers import Qwen2ForCausalLM
 
 from hrsa.data.corpus import write_corpus
 from hrsa.data.problems import answer
+from hrsa.errors import UserError
+from hrsa.models import pretrain
+from hrsa.models.loading import load_language_model, weights_sha256
 from hrsa.models.pretrain import (
     architecture,
     arithmetic_table,
@@ -25,10 +30,15 @@ SETTINGS = PRETRAIN | {"steps": 50, "batch_size": 20}
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory):
+def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, seed=3, settings=CORPUS)
-    return training_texts(folder, seed=3, settings=SETTINGS)
+    return training_files(folder)
+
+
+@pytest.fixture(scope="module")
+def texts(data):
+    return training_texts(data, seed=3, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +132,64 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights(texts, tokenizer, tmp
     assert resumed_curve.equals(curve)
     assert len(curve) == len(batches)
     assert tokens == resumed_tokens == sum(len(row) for batch in batches for row in batch)
+
+
+def run(data, folder, **settings):
+    pretrain.train(
+        folder,
+        parent=None,
+        data=data,
+        seed=0,
+        resume=folder.parent / f"{folder.name}-resume",
+        settings=PRETRAIN | {"steps": 4, "save_every": 2, "checkpoints": [1, 3]} | settings,
+    )
+
+
+def test_checkpoints_are_models_and_those_from_before_a_kill_are_kept(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "whole")
+    save = pretrain.save_model
+
+    def killed_at_step_3(folder, *rest):
+        if folder.name == "3":
+            raise KeyboardInterrupt
+        save(folder, *rest)
+
+    with monkeypatch.context() as kill:
+        kill.setattr(pretrain, "save_model", killed_at_step_3)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    run(data, tmp_path / "killed")
+    record = json.loads((tmp_path / "whole" / "record.json").read_text())
+    assert record["checkpoints"].keys() == {"1", "3"}
+    for place in (".", "checkpoints/1", "checkpoints/3"):
+        whole, killed = (weights_sha256(tmp_path / name / place) for name in ("whole", "killed"))
+        assert whole == killed
+    tokens = [record["checkpoints"][step]["train_tokens"] for step in ("1", "3")]
+    assert 0 < tokens[0] < tokens[1] < record["train_tokens"]
+    _, tokenizer = load_language_model(tmp_path / "whole" / "checkpoints" / "1")
+    assert tokenizer("apples")["input_ids"]
+
+
+@pytest.mark.parametrize(("bad", "kept"), [(1, "none yet"), (3, "after step 2")])
+def test_a_loss_that_is_no_number_stops_the_training(
+    texts, tokenizer, tmp_path, monkeypatch, bad, kept
+):
+    batches = bucketed_batches(texts[:80], tokenizer, 20, seed=0)
+    forward, steps = Qwen2ForCausalLM.forward, []
+
+    def diverges(model, **inputs):
+        output = forward(model, **inputs)
+        steps.append(output.loss)
+        return output | {"loss": output.loss * math.nan} if len(steps) == bad else output
+
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(architecture(SETTINGS["architecture"], tokenizer))
+    with monkeypatch.context() as patched:
+        patched.setattr(Qwen2ForCausalLM, "forward", diverges)
+        with pytest.raises(UserError, match=rf"loss of step {bad} is nan.*{kept}.*learning_rate"):
+            fit(model, batches, 1e-3, tmp_path, 0, save_every=2)
+    assert (tmp_path / "state.pt").exists() == (bad > 2)
+    assert all(value.isfinite().all() for value in model.parameters())
+    fit(model, batches, 1e-3, tmp_path, 0, save_every=2)
+    assert len(steps) == bad

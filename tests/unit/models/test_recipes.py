@@ -5,41 +5,16 @@ import json
 import pandas as pd
 import pytest
 import torch
-from tiny_recipes import CORPUS, PRETRAIN
+from tiny_recipes import CONTINUED, CONTRASTIVE, CORPUS, PRETRAIN, RLVR, SFT, training_files
 from transformers import Qwen2ForCausalLM
 
 from hrsa.data.corpus import write_corpus
-from hrsa.data.verifiers import is_correct
-from hrsa.models import continued, contrastive, pretrain, rlvr, sft
+from hrsa.models import continued, contrastive, pretrain, rewards, rlvr, sft
 from hrsa.models.dose import kl_to_parent
-from hrsa.models.folder import backbone_weights, relative_weight_change, save_model
+from hrsa.models.folder import backbone_weights, relative_weight_change
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 
-SFT = {"steps": 3, "batch_size": 4, "learning_rate": 1e-3, "checkpoints": [2]}
-SETTINGS = {
-    sft: SFT,
-    continued: {"match": SFT | {"seed": 1}, "pretrain": PRETRAIN},
-    rlvr: {
-        "steps": 3,
-        "prompts_per_step": 2,
-        "completions": 4,
-        "learning_rate": 1e-3,
-        "temperature": 1.0,
-        "beta": 0.0,
-        "loss_type": "grpo",
-        "max_completion_tokens": 8,
-        "checkpoints": [2],
-    },
-    contrastive: {
-        "steps": 3,
-        "batch_size": 8,
-        "learning_rate": 1e-3,
-        "warmup_steps": 1,
-        "temperature": 0.02,
-        "max_length": 64,
-        "checkpoints": [2],
-    },
-}
+SETTINGS = {sft: SFT, continued: CONTINUED, rlvr: RLVR, contrastive: CONTRASTIVE}
 RECIPES = pytest.mark.parametrize("recipe", list(SETTINGS), ids=lambda module: module.RECIPE)
 
 
@@ -56,7 +31,7 @@ def base(tmp_path_factory, corpus):
     pretrain.train(
         folder,
         parent=None,
-        corpus=corpus,
+        data=training_files(corpus),
         seed=0,
         resume=folder.parent / "resume",
         settings=PRETRAIN,
@@ -70,7 +45,7 @@ def trained(tmp_path_factory, corpus, base):
     folders = {}
     # an untrained model solves nothing: reward what it does by luck, so that there is a gradient
     luck = pytest.MonkeyPatch()
-    luck.setattr(rlvr, "is_correct", lambda text, number: len(text) % 2 == 0)
+    luck.setattr(rewards, "is_correct", lambda text, *_: len(text) % 2 == 0)
 
     def get(recipe):
         if recipe not in folders:
@@ -78,7 +53,7 @@ def trained(tmp_path_factory, corpus, base):
             recipe.train(
                 folder,
                 parent=base,
-                corpus=corpus,
+                data=training_files(corpus, recipe.RECIPE),
                 seed=1,
                 resume=folder.parent / "resume",
                 settings=SETTINGS[recipe],
@@ -153,7 +128,8 @@ def test_the_control_sees_as_many_tokens_as_the_model_it_is_matched_to(trained):
 
 def test_one_seed_gives_the_same_weights_again(trained, corpus, base, tmp_path):
     folder = tmp_path / "sft"
-    sft.train(folder, parent=base, corpus=corpus, seed=1, resume=tmp_path / "resume", settings=SFT)
+    data = training_files(corpus)
+    sft.train(folder, parent=base, data=data, seed=1, resume=tmp_path / "resume", settings=SFT)
     assert weights_sha256(folder) == weights_sha256(trained(sft))
 
 
@@ -161,12 +137,6 @@ def test_reinforcement_records_reward_and_length(trained):
     curve = pd.read_csv(trained(rlvr) / "curve.csv")
     assert curve["reward"].between(0, 1).all()
     assert curve["completion_length"].between(1, 8).all()
-
-
-def test_the_reward_is_one_for_the_right_number_only(monkeypatch):
-    monkeypatch.setattr(rlvr, "is_correct", is_correct)
-    texts = ["3 + 4 = 7. #### 7", "3 + 4 = 8. #### 8", "seven"]
-    assert rlvr.accuracy(texts, [7, 7, 7]) == [1.0, 0.0, 0.0]
 
 
 def test_the_dose_is_zero_for_the_parent_itself_and_positive_after_training(trained, base, corpus):
@@ -191,41 +161,3 @@ def test_the_control_text_is_cut_to_the_asked_lengths(base):
     _, tokenizer = load_language_model(base)
     examples = continued.cut(["one two", "three"], tokenizer, [3, 5, 4])
     assert [len(example) for example in examples] == [3, 5, 4]
-
-
-def test_a_killed_run_goes_on_and_keeps_the_checkpoints_from_before(
-    corpus, base, tmp_path, monkeypatch
-):
-    plain = sft.common_arguments
-    monkeypatch.setattr(sft, "common_arguments", lambda r, **kw: plain(r, **kw | EVERY_2))
-    settings = SFT | {"steps": 4, "checkpoints": [1, 3]}
-
-    def train(folder):
-        sft.train(
-            folder,
-            parent=base,
-            corpus=corpus,
-            seed=1,
-            resume=folder.parent / f"{folder.name}-resume",
-            settings=settings,
-        )
-
-    train(tmp_path / "whole")
-    with monkeypatch.context() as kill:
-        kill.setattr(sft, "save_model", killed_at_step_3)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "killed")
-    assert not (tmp_path / "killed").exists()
-    train(tmp_path / "killed")
-    for place in (".", "checkpoints/1", "checkpoints/3"):
-        whole, killed = (weights_sha256(tmp_path / name / place) for name in ("whole", "killed"))
-        assert whole == killed
-
-
-EVERY_2 = {"save_every": 2}
-
-
-def killed_at_step_3(folder, model, tokenizer):
-    if folder.name == "3":
-        raise KeyboardInterrupt
-    save_model(folder, model, tokenizer)

@@ -1,5 +1,6 @@
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from hrsa.errors import UserError
 from hrsa.figures import style
 from hrsa.reporting.report import MOST_ROWS, FigureEntry, shown_table, write_report
+from hrsa.reporting.training import Remark
 
 STUDY = {
     "name": "miniature",
@@ -55,9 +57,12 @@ def figure(tmp_path) -> FigureEntry:
     return FigureEntry("Nearest neighbours", "Overlap by layer.", png, pdf)
 
 
-def written(tmp_path, *, figures=(), tables=None, missing=(), rerun="snakemake", **study) -> str:
+def written(
+    tmp_path, *, figures=(), tables=None, missing=(), rerun="snakemake", made=None, **study
+) -> str:
     path = tmp_path / "report" / "index.html"
     parts = {"figures": figures, "tables": tables or {}, "missing": missing, "rerun": rerun}
+    parts["made"] = made
     write_report(path, study=STUDY | study, **parts)
     return path.read_text(encoding="utf-8")
 
@@ -94,6 +99,27 @@ def test_question_and_what_was_run_are_there(tmp_path):
         "before and after SFT", "generator problems", "TopicRetrieval",
     ):  # fmt: skip
         assert text in html
+
+
+def test_remarks_stand_below_their_figure_and_marked_ones_are_seen(tmp_path, figure):
+    remarks = [Remark("rlvr.s0: reward rose."), Remark("rlvr.s1: <did not> rise.", marked=True)]
+    html = written(tmp_path, figures=[replace(figure, remarks=remarks)])
+    (calm, marked) = re.findall(r"<li( class=\"marked\")?>(.*rlvr.*)</li>", html)
+    assert calm == ("", "rlvr.s0: reward rose.")
+    assert marked[0]
+    assert marked[1] == "<strong>Note.</strong> rlvr.s1: &lt;did not&gt; rise."
+    assert html.index("</figure>") < html.index("rlvr.s0") < html.index('id="tables"')
+    assert not Page(html).open
+    assert 'class="remarks"' not in written(tmp_path, figures=[figure])
+
+
+def test_how_the_models_were_made_is_listed_where_it_is_known(tmp_path):
+    made = pd.DataFrame({"model": ["sft.s0"], "dropped": ["3 empty"]})
+    html = written(tmp_path, made=made)
+    assert "How the models were made" in html
+    assert "3 empty" in html
+    assert "How the models were made" not in written(tmp_path)
+    assert "How the models were made" not in written(tmp_path, made=made.head(0))
 
 
 def test_folders_of_the_machine_are_not_told(tmp_path):

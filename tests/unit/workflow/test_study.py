@@ -16,7 +16,7 @@ from hrsa_workflow.checks import check_sources
 from hrsa_workflow.config import load_config
 from hrsa_workflow.reading import read_otherwise
 from hrsa_workflow.sources import fingerprint
-from hrsa_workflow.study import RECIPE_CORPUS, TASK_CORPUS, Study
+from hrsa_workflow.study import TASK_CORPUS, Study
 from hrsa_workflow.tables import EFFECTS, SIMILARITY, typed
 from hrsa_workflow.training import prepare_resume
 
@@ -33,8 +33,10 @@ def test_a_recipe_depends_on_the_files_of_the_corpus_that_it_reads(study):
 
 def test_what_is_measured_on_leaves_training_alone(study):
     before, after = made(study), made(study, corpus={"evaluation": "validation"})
-    for files in RECIPE_CORPUS.values():
-        assert before.corpus_part(files) == after.corpus_part(files)
+    trained = before.named("pretrain", "sft", "rlvr", "contrastive")
+    assert len(trained) > 3
+    for name in trained:
+        assert before.training_parts(name) == after.training_parts(name)
     for files in (["test-problems"], *TASK_CORPUS.values()):
         assert before.corpus_part(files) != after.corpus_part(files)
 

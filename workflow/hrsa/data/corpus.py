@@ -1,9 +1,10 @@
 """The miniature's corpus: every training and test text, generated from one seed.
 
-Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs` for training;
-`test-problems`, `test-questions`, `topics` and `retrieval-{documents,queries,qrels}` for what is
-measured. The latter exist twice: settings are chosen on the evaluation "validation", results are
-reported on "test", drawn from other streams. No training file depends on which of them it is.
+Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs`, `arithmetic` for training;
+`test-problems`, `test-questions`, `topics`, `retrieval-{documents,queries,qrels}` and
+`test-arithmetic` for what is measured. The latter exist twice: settings are chosen on the
+evaluation "validation", results are reported on "test", drawn from other streams. No training file
+depends on which of them it is. Plain arithmetic is for pretrained models.
 """
 
 import re
@@ -12,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hrsa.data.arithmetic import generate_arithmetic
 from hrsa.data.lexicon import NAMES
 from hrsa.data.problems import EVALUATIONS, generate_problems
 from hrsa.data.prose import generate_pairs, generate_prose, generate_retrieval
 from hrsa.data.questions import generate_questions
 
-TRAINING_FILES = ("problems", "prose", "questions", "pairs")
+# A file's place is its stream's: new files go to the end, so that the others stay what they are.
+TRAINING_FILES = ("problems", "prose", "questions", "pairs", "arithmetic")
 EVALUATION_FILES = (
     *("test-problems", "test-questions", "topics"),
     *("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
+    "test-arithmetic",
 )
 FILES = TRAINING_FILES + EVALUATION_FILES
 TEST_SPLITS = ("test", "test_templates")
@@ -37,8 +41,8 @@ def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
         Each file draws from a stream of its own, so that one file's size leaves the others alone.
     settings : dict
         Sizes in texts: `problems`, `test_problems` (per test split), `prose`, `topics` {train,
-        validation, test}, `questions`, `pairs`, `retrieval` {documents, queries}; and
-        `evaluation`, "validation" or "test". Only the file's own are read.
+        validation, test}, `questions`, `pairs`, `retrieval` {documents, queries}, `arithmetic`,
+        `test_arithmetic`; and `evaluation`, "validation" or "test". Only the file's own are read.
 
     Returns
     -------
@@ -55,6 +59,8 @@ def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
             return frame.assign(split="train")
         case "pairs":
             return generate_pairs(settings["pairs"], rng).assign(split="train")
+        case "arithmetic":
+            return generate_arithmetic(settings["arithmetic"], rng, held_out=False)
         case "test-problems":
             return _test_problems(settings, rng)
         case "test-questions":
@@ -62,14 +68,19 @@ def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
             return frame.assign(split="test")
         case "topics":
             return _topics(settings["topics"], rng)
+        case "test-arithmetic":
+            n, evaluation = settings["test_arithmetic"], settings["evaluation"]
+            return generate_arithmetic(n, rng, held_out=True, evaluation=evaluation)
         case _:
             return _retrieval(name, settings["retrieval"], rng)
 
 
 def write_corpus(folder: Path, *, seed: int, settings: dict) -> None:
-    """Write every file of the corpus as `<folder>/<name>.parquet`."""
+    """Write the corpus as `<folder>/<name>.parquet`; arithmetic only where its size is given."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
+        if "arithmetic" in name and name.replace("-", "_") not in settings:
+            continue
         generate_part(name, seed=seed, settings=settings).to_parquet(
             folder / f"{name}.parquet", index=False
         )

@@ -69,7 +69,7 @@ def generated(settings: dict, corpus: Path, seed: int) -> pd.DataFrame:
     """A test split of the generated corpus, whose texts no model was trained on."""
     name = settings["generator"]
     frame = pd.read_parquet(corpus / f"{GENERATORS[name]}.parquet")
-    if name == "problems":
+    if name in ("problems", "arithmetic"):
         frame["text"] = frame["question"] + " " + frame["solution"]
         frame["label"] = frame["operation"]
     # a topic's splits are the probe's own: no model is trained on any of them

@@ -16,7 +16,7 @@ MEAN_LAYER = -1  # how the tables write a mean over layers 1 … L
 _NUMBERS = {
     "seed", "step", "k", "layer_reference", "layer_candidate", "value", "se", "ci_low", "ci_high",
     "chance", "p", "p_holm", "floor", "n", "n_tokens", "n_samples", "n_items", "accuracy", "loss",
-    "reward", "entropy", "completion_length",
+    "reward", "format", "entropy", "completion_length", "kl",
 }  # fmt: skip
 
 

@@ -11,14 +11,18 @@ from hrsa.figures import style
 from hrsa.figures.frames import instance_label, prepare
 
 WINDOW = 5  # logged steps of the running mean
+MOST_COLUMNS = 3  # panels beside one another
 MOST_NAMED = 4  # lines of a panel up to which each is named; above, each model once
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _REWARD_PANELS = {
     "reward": ("reward", "mean reward"),
     "accuracy": ("accuracy on training problems, sampled", "share of right answers"),
+    "format": ("form of the answer", "share of well-formed answers"),
     "entropy": ("entropy of the next token", "nats"),
     "completion_length": ("length of a completion", "tokens"),
+    "kl": ("divergence from the parent", "KL (nats per token)"),
 }
+_SHARES = ("reward", "accuracy", "format")  # drawn from 0 to 1
 _RECIPE_TITLES = {
     "pretrain": "pretraining (base)",
     "sft": "SFT on reasoning traces",
@@ -35,14 +39,14 @@ def reward_curve(curves: pd.DataFrame) -> Figure:
     ----------
     curves : DataFrame
         Columns model, seed, step, reward; one row per logged step. Rows without a reward (other
-        trainings) are left out. Columns accuracy (where it is not the reward itself), entropy and
-        completion_length get a panel each if they are there.
+        trainings) are left out. Columns accuracy (where it is not the reward itself), format,
+        entropy, completion_length and kl (to the parent) get a panel each if they are there.
 
     Returns
     -------
     Figure
     """
-    title = "What reinforcement learning changes: reward and certainty during RLVR"
+    title = "What reinforcement learning changes: reward, certainty and length during RLVR"
     columns = ["model", "seed", "step", "reward"]
     columns += [name for name in _REWARD_PANELS if name in curves and name not in columns]
     frame = prepare(curves, columns, "the table of training curves")
@@ -50,17 +54,21 @@ def reward_curve(curves: pd.DataFrame) -> Figure:
     if frame.empty:
         return style.empty_figure(title, "no training with a reward (recipe rlvr)")
     panels = _reward_panels(frame)
+    n_columns = 2 if len(panels) == 4 else min(len(panels), MOST_COLUMNS)
+    n_rows = -(-len(panels) // n_columns)
     fig = style.new_figure(
-        max(4.2 * len(panels), 8.4),
-        2.9,
+        max(4.2 * n_columns, 8.4),
+        2.9 * n_rows,
         title=title,
         subtitle="Means over the completions sampled at a step. Pale: each logged step. Bold: "
         f"running mean over {WINDOW} logged steps.",
     )
-    axes = fig.subplots(1, len(panels), squeeze=False).ravel()
-    for ax, (column, (heading, label)) in zip(axes, panels.items(), strict=True):
+    axes = fig.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax, (column, (heading, label)) in zip(axes, panels.items(), strict=False):
         _panel(ax, frame, column, label)
         ax.set_title(heading)
+    for ax in axes[len(panels) :]:
+        ax.remove()
     return fig
 
 
@@ -127,7 +135,7 @@ def _reward_panels(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
 def _panel(ax: Axes, frame: pd.DataFrame, column: str, label: str) -> None:
     rows = frame[frame[column].notna()]
     top = float(rows[column].max())
-    if column in ("reward", "accuracy"):
+    if column in _SHARES:
         top = max(1.0, top)
     ax.set_ylim(min(0.0, float(rows[column].min())), top * 1.02)
     ax.set_ylabel(label)

@@ -1,12 +1,17 @@
 """Contrastive training: a language model becomes an embedding model (sentence-transformers).
 
-Bidirectional attention, mean pooling of the last layer, InfoNCE on the cosine with in-batch
-negatives; every batch comes from one data set.
+Bidirectional attention, mean pooling of the last layer without the instruction's tokens, InfoNCE
+(van den Oord et al. 2018, arXiv 1807.03748) on the cosine with in-batch negatives and mined hard
+negatives; every batch comes from one training set. Where a step's batch does not fit, gradients
+are cached (GradCache, Gao et al. 2021, arXiv 2101.06983): the loss is the whole batch's, memory
+follows the micro-batch.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import (
     SentenceTransformer,
@@ -14,62 +19,87 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.sampler import BatchSamplers, MultiDatasetBatchSamplers
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
+from hrsa.models.batch_mixture import shares_sampler
 from hrsa.models.folder import backbone_weights, finish_folder
+from hrsa.models.instructions import SPLIT_POINT, instruction_prompt
 from hrsa.models.loading import attention_mode
+from hrsa.models.lora import add_lora, merge_lora
 from hrsa.models.trainers import (
     ExposeCheckpoints,
     common_arguments,
     curve_of,
+    is_main_process,
+    per_process,
     plain_arguments,
-    resume_from,
+    process_count,
+    run,
 )
+from hrsa.models.training_pairs import ANCHOR, load_pairs
 
 RECIPE = "contrastive"
 
 
 def train(
-    output: Path, *, parent: Path | None, corpus: Path, seed: int, resume: Path, settings: dict
+    output: Path,
+    *,
+    parent: Path | None,
+    data: Mapping[str, Path],
+    seed: int,
+    resume: Path,
+    settings: dict,
 ) -> None:
     """Train an embedding model from a language model.
 
-    Arguments as in `hrsa.models.pretrain.train`; the corpus folder holds `pairs.parquet`. Settings:
-    steps, batch_size, learning_rate, warmup_steps, temperature (τ), max_length (tokens),
-    checkpoints. Two runs with one seed see the same pairs in the same order, whatever their
-    parent, so that models are paired by seed.
+    Two runs with one seed see the same pairs in the same order, whatever their parent, so that
+    models are paired by seed.
+
+    Parameters
+    ----------
+    output, parent, seed, resume
+        As in `hrsa.models.pretrain.train`.
+    data : mapping of name to Parquet file
+        Training sets, as `hrsa.models.training_pairs.load_pairs` reads them.
+    settings : dict
+        Those of every recipe (see `hrsa.models.trainers.common_arguments`), batch_size (pairs of a
+        step, over all processes), micro_batch, lora, checkpoints; and temperature (τ), max_length
+        (tokens of a query or document), negatives (hard ones for each query), shares (of the
+        batches, by set; None: by the sets' sizes), query_template, instruction (for sets without
+        one of their own), instructions (by set).
     """
     assert parent is not None, "contrastive training starts from a parent model"
     model = embedding_model(parent, max_length=settings["max_length"])
-    backbone = model[0].model
-    before = backbone_weights(backbone)
+    before = backbone_weights(backbone_of(model))
+    model[0].model = add_lora(model[0].model, settings["lora"], seed=seed)
+    sets, counts = load_pairs(data, negatives=settings["negatives"], seed=seed)
+    sets, prompts = with_instructions(sets, settings)
     arguments = SentenceTransformerTrainingArguments(
-        **common_arguments(resume, seed=seed, steps=settings["steps"], save_every=100),
-        per_device_train_batch_size=settings["batch_size"],
-        learning_rate=settings["learning_rate"],
-        lr_scheduler_type="cosine",
-        warmup_steps=settings["warmup_steps"],
+        **common_arguments(resume, seed=seed, settings=settings),
+        **whole_batches(settings["batch_size"]),
+        prompts=prompts,
         batch_sampler=BatchSamplers.NO_DUPLICATES,
-        multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,
+        multi_dataset_batch_sampler=mixture(sets, settings["shares"]),
     )
-    datasets = training_pairs(corpus)
     trainer = SentenceTransformerTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=datasets,
-        loss=MultipleNegativesRankingLoss(model, scale=1 / settings["temperature"]),
+        model=model, args=arguments, train_dataset=sets, loss=info_nce(model, settings)
     )
-    steps = settings.get("checkpoints", [])
+    steps = settings["checkpoints"]
     exposed = ExposeCheckpoints(resume, steps, lambda path: save(model, path))
     trainer.add_callback(exposed)
-    trainer.train(resume_from_checkpoint=resume_from(resume))
+    run(trainer, resume, settings=settings)
+    if not is_main_process():
+        return
     save(model, output)
     exposed.place(output)
-    per_step = mean_tokens(model, datasets) * settings["batch_size"]
+    per_step = mean_tokens(model, sets, settings["max_length"]) * settings["batch_size"]
     finish_folder(
         output,
-        backbone,
+        merge_lora(backbone_of(model)),
         recipe=RECIPE,
         seed=seed,
         steps=settings["steps"],
@@ -79,7 +109,21 @@ def train(
         parent=parent,
         parent_weights=before,
         checkpoint_tokens={step: round(per_step * step) for step in steps},
+        extra={"data": counts, "lora": settings["lora"]},
     )
+
+
+def whole_batches(batch_size: int) -> dict[str, Any]:
+    """Arguments by which several processes share a batch of one training set.
+
+    By default each process would take a batch of its own, from another set, and documents of other
+    sets would be among a query's negatives.
+    """
+    per_process(batch_size)  # refuses what cannot be shared
+    return {
+        "per_device_train_batch_size": batch_size,
+        "accelerator_config": {"split_batches": process_count() > 1},
+    }
 
 
 def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
@@ -89,36 +133,93 @@ def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
     transformer.model.config.is_causal = False
     assert attention_mode(transformer.model.config) == "bidirectional"
     transformer.tokenizer.padding_side = "right"
-    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    return SentenceTransformer(modules=[transformer, pooling], device="cpu")
+    if transformer.tokenizer.pad_token is None:
+        transformer.tokenizer.pad_token = transformer.tokenizer.eos_token
+    pooling = Pooling(
+        transformer.get_embedding_dimension(), pooling_mode="mean", include_prompt=False
+    )
+    return SentenceTransformer(modules=[transformer, pooling], device=device())
+
+
+def device() -> str:
+    """Where an embedding model is trained: a GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def backbone_of(model: SentenceTransformer) -> Any:
+    """The transformers model inside, with its adapters if it has some."""
+    return model[0].model
+
+
+def info_nce(model: SentenceTransformer, settings: dict[str, Any]) -> torch.nn.Module:
+    """InfoNCE on the cosine at temperature τ, each query against all documents of the batch.
+
+    With a micro-batch smaller than what a process has in a step, gradients are cached. With several
+    processes, documents of all of them are negatives.
+    """
+    common: dict[str, Any] = {
+        "scale": 1 / settings["temperature"],
+        "gather_across_devices": process_count() > 1,
+    }
+    micro = settings["micro_batch"]
+    if micro is None or micro >= per_process(settings["batch_size"]):
+        return MultipleNegativesRankingLoss(model, **common)
+    return CachedMultipleNegativesRankingLoss(model, mini_batch_size=micro, **common)
+
+
+def with_instructions(
+    sets: DatasetDict, settings: dict[str, Any]
+) -> tuple[DatasetDict, dict[str, dict[str, str]] | None]:
+    """Put a set's instruction before its queries: prompts for the trainer, by set and column.
+
+    A set's instruction is its own, or that of all sets; where there is neither, queries stay bare.
+    """
+    prompts: dict[str, dict[str, str]] = {}
+    prompted: dict[str, Dataset] = {}
+    for name, one in sets.items():
+        own = _of_set(settings["instructions"], str(name))
+        instruction = own or settings["instruction"]
+        prompt = instruction_prompt(settings["query_template"], instruction)
+        prompted[str(name)] = one
+        if prompt:
+            prompts[str(name)] = {ANCHOR: prompt}
+            queries = [SPLIT_POINT + query for query in one[ANCHOR]]
+            prompted[str(name)] = one.remove_columns(ANCHOR).add_column(ANCHOR, queries)
+            # The trainer takes a set's columns in their order: the query comes first.
+            order = [ANCHOR, *(column for column in one.column_names if column != ANCHOR)]
+            prompted[str(name)] = prompted[str(name)].select_columns(order)
+    return DatasetDict(prompted), prompts or None
+
+
+def _of_set(instructions: Mapping[str, str], name: str) -> str | None:
+    """The instruction of a set, or of the file that it is a kind of (``name-kind``)."""
+    return instructions.get(name) or instructions.get(name.rpartition("-")[0])
+
+
+def mixture(sets: DatasetDict, shares: Mapping[str, float] | None) -> Any:
+    """How batches are drawn from the sets: by their sizes, or by shares."""
+    if shares is None:
+        return MultiDatasetBatchSamplers.PROPORTIONAL
+    return shares_sampler(shares, [str(name) for name in sets])
 
 
 def save(model: SentenceTransformer, folder: Path) -> None:
-    """Save with the tokenizer, and make sure that the attention mode is saved too."""
-    model.save_pretrained(str(folder), create_model_card=False)
+    """Save with the tokenizer, adapters merged, and make sure that the attention mode is saved."""
+    trained = backbone_of(model)
+    model[0].model = merge_lora(trained)
+    try:
+        model.save_pretrained(str(folder), create_model_card=False)
+    finally:
+        model[0].model = trained
     saved = Transformer.load(str(folder)).model.config
     assert attention_mode(saved) == "bidirectional", f"{folder} was saved with causal attention"
 
 
-def training_pairs(corpus: Path) -> DatasetDict:
-    """Pairs by kind: a batch holds words only or texts only."""
-    frame = pd.read_parquet(corpus / "pairs.parquet")
-    return DatasetDict(
-        {
-            kind: Dataset.from_dict(
-                {"anchor": part["query"].tolist(), "positive": part["document"].tolist()}
-            )
-            for kind, part in frame.groupby("kind")
-        }
-    )
-
-
-def mean_tokens(model: SentenceTransformer, datasets: DatasetDict) -> float:
-    """Mean number of tokens of a pair, over all pairs."""
-    counts = [
-        len(row)
-        for part in datasets.values()
-        for column in ("anchor", "positive")
-        for row in model.tokenizer(list(part[column]))["input_ids"]
-    ]
-    return sum(counts) / sum(len(part) for part in datasets.values())
+def mean_tokens(model: SentenceTransformer, sets: DatasetDict, max_length: int) -> float:
+    """Mean number of tokens of a pair with its negatives, over all pairs, instructions left out."""
+    total = 0
+    for one in sets.values():
+        for column in one.column_names:
+            rows = model.tokenizer(list(one[column]), truncation=True, max_length=max_length)
+            total += sum(map(len, rows["input_ids"]))
+    return total / sum(len(one) for one in sets.values())

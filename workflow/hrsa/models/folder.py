@@ -38,6 +38,7 @@ def finish_folder(
     parent_weights: dict[str, torch.Tensor] | None = None,
     checkpoint_tokens: dict[int, int] | None = None,
     note: str = "",
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Write the record of a saved model, its training arguments and its curve.
 
@@ -54,6 +55,10 @@ def finish_folder(
         The weights at the start, for the relative change ‖Δθ‖/‖θ‖.
     checkpoint_tokens : dict, optional
         Training tokens at each exposed checkpoint.
+    note : str
+        What a reader has to know of the model; shown in the report.
+    extra : dict, optional
+        More entries of the record, of which the recipe knows the meaning.
     """
     checkpoints = folder / CHECKPOINTS
     checkpoints.mkdir(exist_ok=True)
@@ -79,7 +84,8 @@ def finish_folder(
                 for step, tokens in sorted((checkpoint_tokens or {}).items())
             },
             "note": note,
-        },
+        }
+        | (extra or {}),
     )
     write_json(folder / ARGUMENTS, arguments)
     curve.to_csv(folder / CURVE, index=False, float_format="%.6g")
@@ -88,7 +94,7 @@ def finish_folder(
 def backbone_weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy of the weights without the language-model head's prefix, so that heads may differ."""
     return {
-        name.removeprefix("model."): value.detach().cpu().double().clone()
+        name.removeprefix("model."): value.detach().cpu().clone()
         for name, value in model.state_dict().items()
         if not name.startswith("lm_head")
     }
@@ -96,7 +102,15 @@ def backbone_weights(model: Any) -> dict[str, torch.Tensor]:
 
 def relative_weight_change(before: dict[str, torch.Tensor], model: Any) -> float:
     """‖θ − θ₀‖ / ‖θ₀‖ over the backbone's weights."""
-    after = backbone_weights(model)
-    change = sum(float((after[name] - value).square().sum()) for name, value in before.items())
-    norm = sum(float(value.square().sum()) for value in before.values())
+    after = {
+        name.removeprefix("model."): value.detach() for name, value in model.state_dict().items()
+    }
+    change = norm = 0.0
+    for (
+        name,
+        value,
+    ) in before.items():  # one at a time in double: a large model fits once, not thrice
+        start = value.double()
+        change += float((after[name].cpu().double() - start).square().sum())
+        norm += float(start.square().sum())
     return float((change / norm) ** 0.5)

@@ -4,7 +4,10 @@ Half of the worked problems end in a wrong number on purpose. The model then kno
 (it is the likeliest) but samples it less than half of the time: the gap that RLVR sharpens.
 """
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,21 +15,31 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from hrsa.data.problems import answer, number_pairs, solution_text
+from hrsa.errors import UserError
 from hrsa.models.folder import finish_folder, save_model
 from hrsa.models.resume import load_state, save_state
 from hrsa.models.tokenizer import train_tokenizer
+from hrsa.models.trainers import ExposeCheckpoints, is_main_process
 
 RECIPE = "pretrain"
 TOKENIZER_TEXTS = 3000
+SAVE_EVERY = 100
+PLAIN = ("prose", "questions")
 FACTS_PER_TABLE = 6
 # About 1/sqrt(width): at transformers' 0.02, meant for wide models, a narrow one learns slowly.
 INITIALISER_RANGE = 0.08
 
 
 def train(
-    output: Path, *, parent: Path | None, corpus: Path, seed: int, resume: Path, settings: dict
+    output: Path,
+    *,
+    parent: Path | None,
+    data: Mapping[str, Path],
+    seed: int,
+    resume: Path,
+    settings: dict,
 ) -> None:
-    """Train a language model from random weights.
+    """Train a language model from random weights, on one device: a GPU where there is one.
 
     Parameters
     ----------
@@ -34,26 +47,47 @@ def train(
         Model folder to write.
     parent : None
         Pretraining has none; the argument keeps the recipes' signatures alike.
-    corpus : Path
-        Folder with `problems.parquet`, `prose.parquet` and `questions.parquet`.
+    data : mapping of name to Parquet file
+        problems, prose and questions of a corpus.
     seed : int
         Fixes weights, the drawn texts and their order.
     resume : Path
         Folder for the state from which a killed run goes on.
     settings : dict
         architecture, steps, batch_size, learning_rate, problem_share, table_share (the rest is
-        prose), wrong_share.
+        prose), wrong_share; and optionally checkpoints (steps to expose) and save_every (steps
+        between two states).
+
+    Raises
+    ------
+    UserError
+        The loss is no number any more.
     """
     del parent
-    texts = training_texts(corpus, seed=seed, settings=settings)
+    if not is_main_process():
+        return
+    texts = training_texts(data, seed=seed, settings=settings)
     tokenizer = train_tokenizer(
-        tokenizer_texts(corpus), vocabulary=settings["architecture"]["vocabulary"]
+        tokenizer_texts(data), vocabulary=settings["architecture"]["vocabulary"]
     )
     torch.manual_seed(seed)
-    model = Qwen2ForCausalLM(architecture(settings["architecture"], tokenizer))
+    model: Any = Qwen2ForCausalLM(architecture(settings["architecture"], tokenizer))
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     batches = bucketed_batches(texts, tokenizer, settings["batch_size"], seed=seed)
-    curve, tokens = fit(model, batches, settings["learning_rate"], resume, tokenizer.pad_token_id)
+    exposed = ExposeCheckpoints(
+        resume, settings.get("checkpoints", []), lambda path: save_model(path, model, tokenizer)
+    )
+    curve, tokens = fit(
+        model,
+        batches,
+        settings["learning_rate"],
+        resume,
+        tokenizer.pad_token_id,
+        save_every=settings.get("save_every", SAVE_EVERY),
+        exposed=exposed,
+    )
     save_model(output, model, tokenizer)
+    exposed.place(output)
     finish_folder(
         output,
         model,
@@ -68,6 +102,7 @@ def train(
             **settings,
         },
         curve=curve,
+        checkpoint_tokens={step: count_tokens(batches[:step]) for step in exposed.steps},
     )
 
 
@@ -89,16 +124,14 @@ def architecture(settings: dict, tokenizer: PreTrainedTokenizerFast) -> Qwen2Con
     )
 
 
-def training_texts(corpus: Path, *, seed: int, settings: dict) -> list[str]:
+def training_texts(data: Mapping[str, Path], *, seed: int, settings: dict) -> list[str]:
     """The texts of the whole run, in order: worked problems, arithmetic tables, prose and exams.
 
     Tables are right; `wrong_share` of the worked problems end in a wrong number.
     """
     rng = np.random.default_rng(seed)
-    problems = _train_split(corpus / "problems.parquet")
-    prose = pd.concat(
-        [_train_split(corpus / f"{name}.parquet")["text"] for name in ("prose", "questions")]
-    ).to_numpy()
+    problems = _train_split(data["problems"])
+    prose = plain_texts(data)
     columns = problems[["question", "operation", "a", "b", "answer"]].to_numpy()
     texts = []
     for _ in range(settings["steps"] * settings["batch_size"]):
@@ -116,15 +149,21 @@ def training_texts(corpus: Path, *, seed: int, settings: dict) -> list[str]:
     return texts
 
 
-def tokenizer_texts(corpus: Path) -> list[str]:
+def plain_texts(data: Mapping[str, Path]) -> np.ndarray:
+    """The prose and exams to train on, those of the two that there are (n_texts)."""
+    parts = [_train_split(data[name])["text"] for name in PLAIN if name in data]
+    return np.concatenate([np.empty(0, dtype=object), *(part.to_numpy() for part in parts)])
+
+
+def tokenizer_texts(data: Mapping[str, Path]) -> list[str]:
     """What the tokenizer is trained on: prose, exams, problems with their traces, in equal parts.
 
     The traces belong to it, as a real tokenizer's corpus is wider than a model's.
     """
-    problems = _train_split(corpus / "problems.parquet")
+    problems = _train_split(data["problems"])
     parts = [
         (problems["question"] + " " + problems["trace"]),
-        *(_train_split(corpus / f"{name}.parquet")["text"] for name in ("prose", "questions")),
+        *(_train_split(data[name])["text"] for name in PLAIN),
     ]
     return [text for part in parts for text in part.head(TOKENIZER_TEXTS)]
 
@@ -166,9 +205,27 @@ def fit(
     resume: Path,
     pad: int,
     *,
-    save_every: int = 100,
+    save_every: int = SAVE_EVERY,
+    exposed: ExposeCheckpoints | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """The training loop: next-token cross-entropy, one-cycle learning rate.
+
+    Parameters
+    ----------
+    model : Qwen2ForCausalLM
+        On the device that computes.
+    batches : list of list of list of int
+        Token ids of each text of each step.
+    learning_rate : float
+        The highest of the cycle.
+    resume : Path
+        Folder of the state.
+    pad : int
+        Padding token.
+    save_every : int
+        Steps between two states.
+    exposed : ExposeCheckpoints, optional
+        What saves the model at the steps that a study asks for.
 
     Returns
     -------
@@ -176,6 +233,11 @@ def fit(
         Columns step and loss (nats per token).
     tokens : int
         Training tokens seen, padding not counted.
+
+    Raises
+    ------
+    UserError
+        The loss of a step is NaN or infinite; the last saved state stays.
     """
     optimisers = make_optimisers(model, learning_rate)
     schedules = [
@@ -191,9 +253,11 @@ def fit(
     start, losses = load_state(resume, model, *optimisers, *schedules)
     model.train()
     for step in range(start, len(batches)):
-        ids, mask = pad_batch(batches[step], pad)
+        ids, mask = (part.to(model.device) for part in pad_batch(batches[step], pad))
         labels = ids.masked_fill(mask == 0, -100)
         loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        losses.append(loss.item())
+        _check_loss(losses, save_every, learning_rate)
         model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -201,12 +265,30 @@ def fit(
             optimiser.step()
         for schedule in schedules:
             schedule.step()
-        losses.append(loss.item())
+        if exposed and step + 1 in exposed.steps:
+            exposed.save(exposed.waiting / str(step + 1))
         if (step + 1) % save_every == 0:
             save_state(resume, step + 1, losses, model, *optimisers, *schedules)
             print(f"step {step + 1}: loss {np.mean(losses[-save_every:]):.3f}", flush=True)
     curve = pd.DataFrame({"step": range(1, len(losses) + 1), "loss": losses})
-    return curve, sum(len(row) for batch in batches for row in batch)
+    return curve, count_tokens(batches)
+
+
+def _check_loss(losses: list[float], save_every: int, learning_rate: float) -> None:
+    step = len(losses)
+    if math.isfinite(losses[-1]):
+        return
+    saved = (step - 1) // save_every * save_every
+    kept = f"the state after step {saved}" if saved else "none yet"
+    raise UserError(
+        f"The loss of step {step} is {losses[-1]}: the training has diverged. The last good state "
+        f"is kept ({kept}). Lower `learning_rate` (it is {learning_rate:g}), and run again."
+    )
+
+
+def count_tokens(batches: list[list[list[int]]]) -> int:
+    """Tokens of all texts of all batches."""
+    return sum(len(row) for batch in batches for row in batch)
 
 
 def make_optimisers(model: Qwen2ForCausalLM, learning_rate: float) -> list[torch.optim.Optimizer]:

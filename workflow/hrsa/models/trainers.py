@@ -1,42 +1,173 @@
-"""What the recipes built on transformers' Trainer share: arguments, checkpoints, curves."""
+"""What the recipes built on transformers' Trainer share: arguments, checkpoints, curves, faults."""
 
+import math
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
+from hrsa.errors import UserError
 from hrsa.models.folder import CHECKPOINTS
+from hrsa.models.resume import last_whole_checkpoint
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def common_arguments(resume: Path, *, seed: int, steps: int, save_every: int) -> dict[str, Any]:
-    """Training arguments that every recipe uses: one device, fp32 on a CPU, nothing reported.
+def common_arguments(resume: Path, *, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Training arguments that every recipe uses; nothing is reported to a service.
 
     The trainer's own checkpoints go to `resume`, outside the model's folder, since they hold the
     optimiser's pickled state.
+
+    Parameters
+    ----------
+    resume : Path
+    seed : int
+        Of everything random in the training.
+    settings : dict
+        steps, learning_rate, schedule, warmup_steps (below 1 a share of the steps), weight_decay,
+        save_every (steps), precision, gradient_checkpointing.
     """
     return {
         "output_dir": str(resume),
-        "max_steps": steps,
+        "max_steps": settings["steps"],
         "seed": seed,
         "data_seed": seed,
-        "save_strategy": "steps",
-        "save_steps": save_every,
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler_type": settings["schedule"],
+        "warmup_steps": settings["warmup_steps"],
+        "weight_decay": settings["weight_decay"],
+        # No state is written that nothing could go on from: the run ends with the model itself.
+        "save_strategy": "steps" if settings["save_every"] < settings["steps"] else "no",
+        "save_steps": settings["save_every"],
         "save_total_limit": 1,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number must be seen
         "report_to": "none",
         "disable_tqdm": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
+        "bf16": computes_in_bfloat16(settings["precision"]),
+        "gradient_checkpointing": settings["gradient_checkpointing"],
         "dataloader_pin_memory": False,
     }
 
 
+def batch_arguments(batch_size: int, micro_batch: int | None) -> dict[str, int]:
+    """Share a step's batch among processes, and cut what each has into micro-batches.
+
+    Parameters
+    ----------
+    batch_size : int
+        Examples of a step, over all processes.
+    micro_batch : int or None
+        Most examples that one process computes at a time; None: all that it has.
+
+    Raises
+    ------
+    UserError
+        The batch cannot be shared or cut evenly.
+    """
+    own = per_process(batch_size)
+    micro = min(micro_batch or own, own)
+    if own % micro:
+        raise UserError(
+            f"`micro_batch` is {micro}, which does not divide the {own} examples that a process "
+            f"has in a step; allowed: {_divisors(own)}."
+        )
+    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": own // micro}
+
+
+def per_process(batch_size: int) -> int:
+    """Examples of a step that one process has (`accelerate` tells it how many there are)."""
+    n_processes = process_count()
+    if batch_size % n_processes:
+        raise UserError(
+            f"`batch_size` is {batch_size}, which {n_processes} processes cannot share evenly; "
+            f"give a multiple of {n_processes}, or other `gpus`."
+        )
+    return batch_size // n_processes
+
+
+def process_count() -> int:
+    """Processes that train one model together; 1 unless `accelerate` started several."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes the model."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def computes_in_bfloat16(precision: str) -> bool:
+    """Whether forward and backward passes run in bfloat16 (weights stay in float32).
+
+    "auto" is bfloat16 on a GPU that has it and float32 on a CPU, where bfloat16 is slower.
+    """
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
+def run(trainer: Any, resume: Path, *, settings: dict[str, Any]) -> None:
+    """Train to the end, from the last checkpoint of a run that was killed.
+
+    Raises
+    ------
+    UserError
+        The loss is no number any more, or memory does not suffice: what to change. The last good
+        checkpoint stays in `resume`.
+    """
+    trainer.add_callback(StopAtBadLoss())
+    try:
+        trainer.train(resume_from_checkpoint=resume_from(resume))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(_too_large(trainer.args, settings)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of a GPU, does not suffice."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("can't allocate memory", "not enough memory")
+    )
+
+
+def _too_large(arguments: Any, settings: dict[str, Any]) -> str:
+    used = settings.get("micro_batch") or arguments.per_device_train_batch_size
+    smaller = max(1, used // 2)
+    others = "`gradient_checkpointing: true`, a smaller `max_length`, or `lora`"
+    if used == 1:
+        return f"Memory does not suffice for one example at a time. Set {others}."
+    return (
+        f"Memory does not suffice for {used} examples at a time. Set `micro_batch: {smaller}` in "
+        f"the model's settings: a step's batch stays the same. If that is not enough: {others}."
+    )
+
+
 def resume_from(resume: Path) -> str | None:
-    """The trainer's last checkpoint of a run that was killed, None for a fresh start."""
-    return get_last_checkpoint(str(resume)) if resume.is_dir() else None
+    """The trainer's last whole checkpoint of a run that was killed, None for a fresh start."""
+    return last_whole_checkpoint(resume)
+
+
+class StopAtBadLoss(TrainerCallback):
+    """Stop when the loss is NaN or infinite, before a checkpoint of such a model is written."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):  # noqa: D102 (transformers' hook)
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        saved = resume_from(Path(args.output_dir))
+        kept = f"the state after step {saved.rpartition('-')[2]}" if saved else "none yet"
+        raise UserError(
+            f"The loss of step {state.global_step} is {loss}: the training has diverged. The last "
+            f"good checkpoint is kept ({kept}). Lower `learning_rate` "
+            f"(it is {args.learning_rate:g}) or lengthen `warmup_steps`, and run again."
+        )
 
 
 class ExposeCheckpoints(TrainerCallback):
@@ -54,11 +185,11 @@ class ExposeCheckpoints(TrainerCallback):
         Writes the model as it is now to the folder that it is given.
     """
 
-    def __init__(self, resume: Path, steps: list[int], save: Any):
+    def __init__(self, resume: Path, steps: list[int], save: Callable[[Path], Any]):
         self.waiting, self.steps, self.save = resume / "exposed", set(steps), save
 
     def on_step_end(self, args, state, control, **kwargs):  # noqa: D102 (transformers' hook)
-        if state.global_step in self.steps:
+        if state.global_step in self.steps and state.is_world_process_zero:
             self.save(self.waiting / str(state.global_step))
 
     def place(self, output: Path) -> None:
@@ -88,3 +219,7 @@ def plain_arguments(arguments: Any) -> dict[str, Any]:
         for key, value in arguments.to_dict().items()
         if not any(part in key for part in hidden) and value not in (None, "", [], {})
     }
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(one) for one in range(1, number + 1) if number % one == 0)

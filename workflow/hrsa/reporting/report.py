@@ -12,6 +12,7 @@ import pandas as pd
 
 from hrsa.errors import UserError
 from hrsa.figures.style import DPI
+from hrsa.reporting.training import Remark
 
 QUESTION = (
     "Does making a language model reason, by supervised fine-tuning on reasoning traces (SFT) or "
@@ -46,12 +47,15 @@ class FigureEntry:
         Embedded in the page.
     pdf : Path or None
         Linked beside it.
+    remarks : sequence of Remark
+        Sentences below it.
     """
 
     title: str
     caption: str
     png: Path
     pdf: Path | None = None
+    remarks: Sequence[Remark] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def write_report(
     tables: Mapping[str, pd.DataFrame],
     missing: Sequence[str],
     rerun: str,
+    made: pd.DataFrame | None = None,
 ) -> None:
     """Write the report of a study.
 
@@ -99,6 +104,8 @@ def write_report(
         What could not be computed and why, a sentence each.
     rerun : str
         The commands that make this page again.
+    made : DataFrame, optional
+        How the models were made, as `hrsa.reporting.training.training_summary` lists it.
 
     Raises
     ------
@@ -120,7 +127,7 @@ def write_report(
         smoke=study["scale"] == "smoke",
         evaluation=study.get("evaluation"),
         question=study.get("question") or QUESTION,
-        run=_run_tables(study, notes),
+        run=_run_tables(study, notes, made),
         benchmarks=list(study.get("benchmarks") or []),
         wrong_share=study.get("wrong_share"),
         seed_pairs=[
@@ -179,17 +186,21 @@ def _shown_figure(entry: FigureEntry, folder: Path) -> dict[str, Any]:
         # The width in the header of a PNG: figures keep their letters the same size on the page.
         "width": round(int.from_bytes(content[16:20], "big") / DPI * _PIXELS_PER_INCH),
         "pdf": pdf,
+        "remarks": list(entry.remarks),
     }
 
 
-def _run_tables(study: Mapping[str, Any], notes: Mapping[str, str]) -> list[ShownTable]:
-    """Return the tables of what was run: models, pairs, data sets."""
+def _run_tables(
+    study: Mapping[str, Any], notes: Mapping[str, str], made: pd.DataFrame | None
+) -> list[ShownTable]:
+    """Return the tables of what was run: models and how they were made, pairs, data sets."""
     parts = {
-        "Models": _model_rows(study.get("models") or {}, notes),
-        "Pairs": _pair_rows(study.get("pairs") or []),
-        "Data sets": _dataset_rows(study.get("datasets") or {}),
+        "Models": pd.DataFrame(_model_rows(study.get("models") or {}, notes)),
+        "How the models were made": pd.DataFrame() if made is None else made,
+        "Pairs": pd.DataFrame(_pair_rows(study.get("pairs") or [])),
+        "Data sets": pd.DataFrame(_dataset_rows(study.get("datasets") or {})),
     }
-    return [shown_table(title, pd.DataFrame(rows)) for title, rows in parts.items() if rows]
+    return [shown_table(title, table) for title, table in parts.items() if len(table)]
 
 
 def _model_rows(
