@@ -11,7 +11,9 @@ COLUMNS = (
     "model", "recipe", "seed", "step", "split", "decoding", "accuracy", "ci_low", "ci_high", "n",
 )  # fmt: skip
 DECODINGS = ("greedy", "sampled")
-_RECIPE_ORDER = ("pretrain", "sft", "rlvr", "continued", "contrastive")
+# Models before any reasoning training: pretrained here, or from outside.
+_BEFORE = ("pretrain", "hub", "path", "reading")
+_RECIPE_ORDER = (*_BEFORE, "sft", "rlvr", "continued", "contrastive")
 _SPLITS = {
     "train": "training problems",
     "test": "new problems, known templates",
@@ -25,8 +27,8 @@ def accuracy_bars(accuracy: pd.DataFrame) -> Figure:
     Parameters
     ----------
     accuracy : DataFrame
-        The table of accuracies. Models of the recipe `pretrain` are "before" and cast a dashed
-        line per decoding.
+        The table of accuracies. Models that were pretrained here or come from outside are "before"
+        and cast a dashed line per decoding.
 
     Returns
     -------
@@ -40,12 +42,15 @@ def accuracy_bars(accuracy: pd.DataFrame) -> Figure:
     found = set(frame["split"])
     splits = [name for name in _SPLITS if name in found] + sorted(found - set(_SPLITS))
     instances = _instances(frame)
+    found_before = any(recipe in _BEFORE for _, recipe, _ in instances)
     sizes = sorted({int(n) for n in frame["n"].dropna()})
     fig = style.new_figure(
         2.2 + 4.2 * len(splits),
         0.55 * len(instances) + 1.1,
         title=title,
-        subtitle="Dashed lines: the base model, before any reasoning training.",
+        subtitle="Dashed lines: the base model, before any reasoning training."
+        if found_before
+        else "",
         notes="Whiskers: 95 % interval over problems"
         + (f" (n = {', '.join(map(str, sizes))})." if sizes else "."),
         legend=[
@@ -55,13 +60,20 @@ def accuracy_bars(accuracy: pd.DataFrame) -> Figure:
     )
     axes = fig.subplots(1, len(splits), squeeze=False, sharex=True, sharey=True)[0]
     for ax, split in zip(axes, splits, strict=True):
-        ax.set_title(_SPLITS.get(split, split))
+        ax.set_title(_split_title(split, splits))
         _draw(ax, frame[frame["split"] == split], instances)
     axes[0].set_yticks(
         range(len(instances)), labels=[instance_label(model, seed) for model, _, seed in instances]
     )
     axes[0].set_ylim(len(instances) - 0.5, -0.5)
     return fig
+
+
+def _split_title(split: str, splits: list[str]) -> str:
+    """Known and new templates are told apart only where there are both."""
+    if split == "test" and "test_templates" not in splits:
+        return "new problems"
+    return _SPLITS.get(split, split)
 
 
 def _instances(frame: pd.DataFrame) -> list[tuple[str, str, float]]:
@@ -86,7 +98,7 @@ def _draw(ax: Axes, panel: pd.DataFrame, instances: list[tuple[str, str, float]]
             numbers = rows[rows["decoding"] == decoding][["accuracy", "ci_low", "ci_high"]]
             for value, low, high in numbers.to_numpy("float64"):
                 _bar(ax, y + offset, value, low, high, fill)
-                if recipe == "pretrain":
+                if recipe in _BEFORE:
                     ax.axvline(value, ls="--", lw=1.0, color=fill, zorder=0.5)
     ax.set_xlim(0, 1.12)
     ax.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
