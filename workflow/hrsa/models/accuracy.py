@@ -51,7 +51,7 @@ def measure_accuracy(
     UserError
         All problems are for training, or the model knows no chat.
     """
-    network, tokenizer = load_language_model(model)
+    network, tokenizer = load_language_model(model, device="auto")
     prompt_format = settings.get("prompt_format", "plain")
     check_prompt_format(tokenizer, prompt_format, model)
     rows = []
@@ -152,7 +152,7 @@ def complete(
             padding=True,
             padding_side="left",
             **how,
-        )
+        ).to(model.device)
         out = model.generate(**batch, generation_config=config)
         texts += tokenizer.batch_decode(
             out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True

@@ -49,7 +49,7 @@ def measure_difficulty(
     UserError
         Fewer problems are kept than one step of the training needs.
     """
-    network, tokenizer = load_language_model(model)
+    network, tokenizer = load_language_model(model, device="auto")
     check_prompt_format(tokenizer, settings["prompt_format"], model)
     frame = draw_problems(problems, seed=seed, n_problems=n_problems)
     solved = solved_shares(network, tokenizer, frame, seed=seed, settings=settings)

@@ -46,8 +46,8 @@ def kl_to_parent(
     UserError
         The two have different vocabularies.
     """
-    network, tokenizer = load_language_model(model)
-    reference, _ = load_language_model(parent)
+    network, tokenizer = load_language_model(model, device="auto")
+    reference, _ = load_language_model(parent, device="auto")
     sizes = [one.get_output_embeddings().weight.shape[0] for one in (network, reference)]
     if sizes[0] != sizes[1]:
         raise UserError(
@@ -60,7 +60,7 @@ def kl_to_parent(
     for start in range(0, len(rows), size):
         ids, mask = pad_batch(rows[start : start + size], tokenizer.pad_token_id or 0)
         divergence = _divergence(network, reference, ids, mask)
-        total += float((divergence * mask).sum())
+        total += float((divergence * mask.to(divergence.device)).sum())
         n_tokens += int(mask.sum())
     return {"kl_to_parent": total / n_tokens, "n_tokens": n_tokens}
 
@@ -77,7 +77,10 @@ def _divergence(
 ) -> torch.Tensor:
     """KL(network ‖ reference) at each token, (n_rows, n_tokens), in double precision."""
     own, other = (
-        torch.log_softmax(one(input_ids=ids, attention_mask=mask).logits.double(), dim=-1)
+        torch.log_softmax(
+            one(input_ids=ids.to(one.device), attention_mask=mask.to(one.device)).logits.double(),
+            dim=-1,
+        ).to(network.device)
         for one in (network, reference)
     )
     return (own.exp() * (own - other)).sum(-1)

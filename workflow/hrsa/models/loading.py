@@ -115,7 +115,7 @@ def load_backbone(
 
 
 def load_language_model(
-    path: str | Path, *, dtype: str = "float32"
+    path: str | Path, *, dtype: str = "float32", device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal model with its language-model head, to generate text or go on training it.
 
@@ -123,13 +123,13 @@ def load_language_model(
     ----------
     path
         Model folder or ``.gguf`` file.
-    dtype
-        One of `DTYPES`.
+    dtype, device
+        As in `load_backbone`.
 
     Returns
     -------
     model, tokenizer
-        The model in evaluation mode on the CPU, and its fast tokenizer, padding on the left, as
+        The model in evaluation mode, and its fast tokenizer, padding on the left, as
         generation in batches needs.
 
     Raises
@@ -141,7 +141,7 @@ def load_language_model(
     check_model_folder(path)
     from transformers import AutoModelForCausalLM
 
-    model = load_weights(AutoModelForCausalLM, Path(path), dtype)
+    model = load_weights(AutoModelForCausalLM, Path(path), dtype, device)
     if attention_mode(model.config) != "causal":
         raise UserError(
             f"The model {path} is configured to read bidirectionally (config.json: is_causal is "
