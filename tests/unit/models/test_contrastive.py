@@ -8,6 +8,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
 
 from hrsa.errors import UserError
 from hrsa.models import contrastive
@@ -120,7 +121,7 @@ def test_an_instruction_changes_queries_and_no_document(model):
         {"nq": Dataset.from_dict({"anchor": ["apple"], "positive": ["bread cloud"]})}
     )
     settings = SETTINGS | {"instructions": {"nq": "Find the text"}}
-    prompted, prompts = with_instructions(sets, settings)
+    prompted, prompts = with_instructions(sets, {"nq": "nq"}, settings)
     assert prompts == {"nq": {"anchor": "Instruct: Find the text\nQuery:"}}
     assert prompted["nq"].column_names == ["anchor", "positive"]
     assert prompted["nq"][0] == {"anchor": " apple", "positive": "bread cloud"}
@@ -132,7 +133,7 @@ def test_an_instruction_changes_queries_and_no_document(model):
 
 def test_a_set_without_an_instruction_is_read_bare():
     sets = DatasetDict({"nq": Dataset.from_dict({"anchor": ["apple"], "positive": ["bread"]})})
-    prompted, prompts = with_instructions(sets, SETTINGS)
+    prompted, prompts = with_instructions(sets, {"nq": "nq"}, SETTINGS)
     assert prompts is None
     assert prompted["nq"][0]["anchor"] == "apple"
 
@@ -152,7 +153,8 @@ def test_blank_and_repeated_pairs_are_dropped_and_counted(tmp_path, capsys):
     frame = pairs_frame(10)
     bad = pd.DataFrame({"query": ["", "a", None], "document": ["b", "  ", "c"]})
     pd.concat([frame, bad, frame.head(4)]).to_parquet(tmp_path / "pairs.parquet")
-    sets, counts = load_pairs({"pairs": tmp_path / "pairs.parquet"}, negatives=0, seed=0)
+    sets, files, counts = load_pairs({"pairs": tmp_path / "pairs.parquet"}, negatives=0, seed=0)
+    assert files == {"pairs": "pairs"}
     assert sets["pairs"]["anchor"][:] == frame["query"].tolist()
     assert (counts["examples"], counts["dropped_empty"], counts["dropped_duplicate"]) == (10, 3, 4)
     assert "3 blank and 4 repeated" in capsys.readouterr().out
@@ -169,7 +171,7 @@ def test_short_lists_are_filled_with_other_documents_and_counted(tmp_path):
     frame["negatives"] = [[documents[(i + 1) % 6]] * (i % 2) for i in range(6)]
     frame.to_parquet(tmp_path / "pairs.parquet")
     files = {"pairs": tmp_path / "pairs.parquet"}
-    sets, counts = load_pairs(files, negatives=2, seed=0)
+    sets, _, counts = load_pairs(files, negatives=2, seed=0)
     assert counts["short_lists"] == 6
     assert counts["filled_negatives"] == 9
     for i, row in enumerate(sets["pairs"]):
@@ -178,6 +180,15 @@ def test_short_lists_are_filled_with_other_documents_and_counted(tmp_path):
         assert set(negatives) <= set(documents)
         if i % 2:
             assert negatives[0] == documents[(i + 1) % 6]
+
+
+def test_a_set_with_the_name_of_a_kind_of_another_is_refused(tmp_path):
+    frame = pairs_frame(4)
+    frame.assign(kind="text").to_parquet(tmp_path / "pairs.parquet")
+    frame.to_parquet(tmp_path / "other.parquet")
+    files = {"pairs": tmp_path / "pairs.parquet", "pairs-text": tmp_path / "other.parquet"}
+    with pytest.raises(UserError, match="Two training sets are named `pairs-text`"):
+        load_pairs(files, negatives=0, seed=0)
 
 
 def test_negatives_without_a_source_and_too_few_documents_are_refused(tmp_path):
@@ -242,6 +253,8 @@ def pairs_file(tmp_path_factory):
     frame = pairs_frame(48)
     frame.loc[::4, "document"] = frame["document"].iloc[0]
     frame["kind"] = ["text", "word"] * 24
+    # Words that are queries and documents too, as in pairs of synonyms.
+    frame.loc[1::4, "document"] = frame["query"].iloc[3::4].to_numpy()
     frame.to_parquet(folder / "pairs.parquet")
     return {"pairs": folder / "pairs.parquet"}
 
@@ -264,7 +277,8 @@ def trained(tmp_path, qwen_folder, pairs_file):
 
 
 @pytest.mark.slow
-def test_a_batch_is_of_one_set_and_holds_no_text_twice(trained, monkeypatch):
+@pytest.mark.parametrize("instruction", [None, "Find it"])
+def test_a_batch_is_of_one_set_and_holds_no_text_twice(trained, monkeypatch, instruction):
     seen = []
     loss = contrastive.info_nce
 
@@ -281,12 +295,14 @@ def test_a_batch_is_of_one_set_and_holds_no_text_twice(trained, monkeypatch):
         return real
 
     monkeypatch.setattr(contrastive, "info_nce", watched)
-    trained(steps=8, batch_size=6)
+    trained(steps=8, batch_size=6, instruction=instruction)
     assert len(seen) == 8
     for columns in seen:
-        strip = [text.replace("<|pad|>", "") for column in columns for text in column]
-        assert len(set(strip)) == len(strip)
-        numbers = [int(text.split()[1]) % 2 for text in strip if text.startswith("query")]
+        texts = [text.replace("<|pad|>", "") for column in columns for text in column]
+        bare = [text.rpartition("Query:")[2].strip() for text in texts]
+        assert len(set(bare)) == len(bare)
+        assert any(text.startswith("Instruct") for text in texts) == bool(instruction)
+        numbers = [int(text.split()[1]) % 2 for text in bare if text.startswith("query")]
         assert len(set(numbers)) == 1  # even rows are of one kind, odd ones of the other
 
 
@@ -297,6 +313,87 @@ def test_caching_does_not_change_what_is_learned(trained):
         for micro in (None, 3)
     ]
     np.testing.assert_allclose(losses[0], losses[1], atol=2e-3)
+
+
+@pytest.mark.slow
+def test_the_tokens_of_the_record_are_those_that_the_model_read(trained, monkeypatch):
+    read = []
+    loss = contrastive.info_nce
+
+    def watched(model, settings):
+        real = loss(model, settings)
+        forward = real.forward
+
+        def spy(sentence_features, labels=None):
+            read.append(sum(int(part["attention_mask"].sum()) for part in sentence_features))
+            return forward(sentence_features, labels)
+
+        real.forward = spy
+        return real
+
+    monkeypatch.setattr(contrastive, "info_nce", watched)
+    folder = trained(instruction="Find it", checkpoints=[2])
+    record = json.loads((folder / "record.json").read_text())
+    assert record["train_tokens"] == sum(read)
+    assert record["checkpoints"]["2"]["train_tokens"] == sum(read[:2])
+
+
+@pytest.mark.slow
+def test_weights_of_a_parent_in_half_precision_are_trained_in_float32(
+    tmp_path, qwen_folder, pairs_file
+):
+    half = tmp_path / "half"
+    AutoModel.from_pretrained(qwen_folder, dtype=torch.bfloat16).save_pretrained(half)
+    AutoTokenizer.from_pretrained(qwen_folder).save_pretrained(half)
+    train(
+        tmp_path / "emb",
+        parent=half,
+        data=pairs_file,
+        seed=0,
+        resume=tmp_path / "resume",
+        settings=SETTINGS | {"learning_rate": 1e-6, "warmup_steps": 0},
+    )
+    before, after = (
+        AutoModel.from_pretrained(place, dtype=torch.float32) for place in (half, tmp_path / "emb")
+    )
+    first, second = (m.layers[0].mlp.up_proj.weight for m in (before, after))
+    assert (first != second).float().mean() > 0.9  # bfloat16 would round such small steps away
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_adapters_goes_on(tmp_path, qwen_folder, pairs_file, monkeypatch):
+    settings = SETTINGS | {
+        "lora": {"rank": 2, "alpha": 4, "dropout": 0.1},
+        "steps": 5,
+        "save_every": 2,
+        "micro_batch": 4,
+        "checkpoints": [1, 4],
+    }
+
+    def run(name):
+        train(
+            tmp_path / name,
+            parent=qwen_folder,
+            data=pairs_file,
+            seed=0,
+            resume=tmp_path / f"{name}-resume",
+            settings=settings,
+        )
+
+    def killed_at_step_4(model, folder):
+        if folder.name == "4":
+            raise KeyboardInterrupt
+        save(model, folder)
+
+    save = contrastive.save
+    run("whole")
+    with monkeypatch.context() as kill:
+        kill.setattr(contrastive, "save", killed_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    run("killed")
+    records = [json.loads((tmp_path / n / "record.json").read_text()) for n in ("whole", "killed")]
+    assert records[0] | {"model": ""} == records[1] | {"model": ""}
 
 
 @pytest.mark.slow

@@ -1,13 +1,35 @@
-"""Which training set each batch of contrastive training comes from."""
+"""Which pairs a batch of contrastive training holds, and from which training set they come."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from sentence_transformers.base.sampler import MultiDatasetDefaultBatchSampler
+from sentence_transformers.base.sampler import (
+    MultiDatasetDefaultBatchSampler,
+    NoDuplicatesBatchSampler,
+)
 
 from hrsa.errors import UserError
+
+
+class NoTextTwiceBatchSampler(NoDuplicatesBatchSampler):
+    """Keeps texts out of a batch that are there already, as query or as document.
+
+    Texts are compared without the space that stands before a query with an instruction (see
+    `hrsa.models.instructions`): a query's own text would else be one of its negatives.
+    """
+
+    def __init__(self, dataset: Any, *args: Any, **kwargs: Any):
+        super().__init__(dataset, *args, **kwargs)
+        self.dataset: Any = self.dataset.map(_without_leading_space)
+
+
+def _without_leading_space(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.removeprefix(" ") if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 class SharesBatchSampler(MultiDatasetDefaultBatchSampler):
@@ -77,5 +99,13 @@ def _endless(sampler: Any, epoch: int) -> Iterator[list[int]]:
     passes = 0
     while True:
         sampler.set_epoch(1_000_003 * epoch + passes)
-        yield from sampler
+        n_batches = 0
+        for batch in sampler:
+            n_batches += 1
+            yield batch
+        if not n_batches:
+            raise UserError(
+                "A training set has too few different texts for one batch, and several processes "
+                "cannot share an incomplete one. Lower `batch_size`, or train on one GPU."
+            )
         passes += 1

@@ -7,25 +7,23 @@ are cached (GradCache, Gao et al. 2021, arXiv 2101.06983): the loss is the whole
 follows the micro-batch.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, DatasetDict
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.base.sampler import BatchSamplers, MultiDatasetBatchSamplers
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.sampler import MultiDatasetBatchSamplers
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-from hrsa.models.batch_mixture import shares_sampler
+from hrsa.models.batch_mixture import NoTextTwiceBatchSampler, shares_sampler
+from hrsa.models.contrastive_trainer import ContrastiveTrainer, tokens_by_step
 from hrsa.models.folder import backbone_weights, finish_folder
 from hrsa.models.instructions import SPLIT_POINT, instruction_prompt
 from hrsa.models.loading import attention_mode
@@ -76,16 +74,16 @@ def train(
     model = embedding_model(parent, max_length=settings["max_length"])
     before = backbone_weights(backbone_of(model))
     model[0].model = add_lora(model[0].model, settings["lora"], seed=seed)
-    sets, counts = load_pairs(data, negatives=settings["negatives"], seed=seed)
-    sets, prompts = with_instructions(sets, settings)
+    sets, files_of, counts = load_pairs(data, negatives=settings["negatives"], seed=seed)
+    sets, prompts = with_instructions(sets, files_of, settings)
     arguments = SentenceTransformerTrainingArguments(
         **common_arguments(resume, seed=seed, settings=settings),
         **whole_batches(settings["batch_size"]),
         prompts=prompts,
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        batch_sampler=NoTextTwiceBatchSampler,
         multi_dataset_batch_sampler=mixture(sets, settings["shares"]),
     )
-    trainer = SentenceTransformerTrainer(
+    trainer = ContrastiveTrainer(
         model=model, args=arguments, train_dataset=sets, loss=info_nce(model, settings)
     )
     steps = settings["checkpoints"]
@@ -96,20 +94,24 @@ def train(
         return
     save(model, output)
     exposed.place(output)
-    per_step = mean_tokens(model, sets, settings["max_length"]) * settings["batch_size"]
+    tokens = tokens_by_step(trainer.state.log_history)
     finish_folder(
         output,
         merge_lora(backbone_of(model)),
         recipe=RECIPE,
         seed=seed,
         steps=settings["steps"],
-        train_tokens=round(per_step * settings["steps"]),
+        train_tokens=tokens[settings["steps"]],
         arguments=plain_arguments(arguments) | {"settings": settings},
         curve=curve_of(trainer.state.log_history, {"loss": "loss"}),
         parent=parent,
         parent_weights=before,
-        checkpoint_tokens={step: round(per_step * step) for step in steps},
-        extra={"data": counts, "lora": settings["lora"]},
+        checkpoint_tokens={step: tokens[step] for step in steps},
+        extra={
+            "data": counts,
+            "lora": settings["lora"],
+            "prompts": {name: one[ANCHOR] for name, one in (prompts or {}).items()},
+        },
     )
 
 
@@ -117,18 +119,23 @@ def whole_batches(batch_size: int) -> dict[str, Any]:
     """Arguments by which several processes share a batch of one training set.
 
     By default each process would take a batch of its own, from another set, and documents of other
-    sets would be among a query's negatives.
+    sets would be among a query's negatives. An incomplete batch cannot be shared and is dropped,
+    where one process trains on it.
     """
     per_process(batch_size)  # refuses what cannot be shared
+    several = process_count() > 1
     return {
         "per_device_train_batch_size": batch_size,
-        "accelerator_config": {"split_batches": process_count() > 1},
+        "accelerator_config": {"split_batches": several},
+        "dataloader_drop_last": several,
     }
 
 
 def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
     """A backbone with bidirectional attention under mean pooling."""
     transformer = Transformer(str(parent), max_seq_length=max_length)
+    # As stored, weights of a model from outside are often bfloat16, too coarse for small steps.
+    transformer.model.float()
     # sentence-transformers drops is_causal from its config arguments without a word
     transformer.model.config.is_causal = False
     assert attention_mode(transformer.model.config) == "bidirectional"
@@ -143,7 +150,8 @@ def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
 
 def device() -> str:
     """Where an embedding model is trained: a GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    own = os.environ.get("LOCAL_RANK", "0")  # of this process, where accelerate started several
+    return f"cuda:{own}" if torch.cuda.is_available() else "cpu"
 
 
 def backbone_of(model: SentenceTransformer) -> Any:
@@ -168,16 +176,17 @@ def info_nce(model: SentenceTransformer, settings: dict[str, Any]) -> torch.nn.M
 
 
 def with_instructions(
-    sets: DatasetDict, settings: dict[str, Any]
+    sets: DatasetDict, files_of: Mapping[str, str], settings: dict[str, Any]
 ) -> tuple[DatasetDict, dict[str, dict[str, str]] | None]:
     """Put a set's instruction before its queries: prompts for the trainer, by set and column.
 
-    A set's instruction is its own, or that of all sets; where there is neither, queries stay bare.
+    A set's instruction is its file's own, or that of all sets; where there is neither, queries stay
+    bare.
     """
     prompts: dict[str, dict[str, str]] = {}
     prompted: dict[str, Dataset] = {}
     for name, one in sets.items():
-        own = _of_set(settings["instructions"], str(name))
+        own = settings["instructions"].get(files_of[str(name)])
         instruction = own or settings["instruction"]
         prompt = instruction_prompt(settings["query_template"], instruction)
         prompted[str(name)] = one
@@ -189,11 +198,6 @@ def with_instructions(
             order = [ANCHOR, *(column for column in one.column_names if column != ANCHOR)]
             prompted[str(name)] = prompted[str(name)].select_columns(order)
     return DatasetDict(prompted), prompts or None
-
-
-def _of_set(instructions: Mapping[str, str], name: str) -> str | None:
-    """The instruction of a set, or of the file that it is a kind of (``name-kind``)."""
-    return instructions.get(name) or instructions.get(name.rpartition("-")[0])
 
 
 def mixture(sets: DatasetDict, shares: Mapping[str, float] | None) -> Any:
@@ -213,13 +217,3 @@ def save(model: SentenceTransformer, folder: Path) -> None:
         model[0].model = trained
     saved = Transformer.load(str(folder)).model.config
     assert attention_mode(saved) == "bidirectional", f"{folder} was saved with causal attention"
-
-
-def mean_tokens(model: SentenceTransformer, sets: DatasetDict, max_length: int) -> float:
-    """Mean number of tokens of a pair with its negatives, over all pairs, instructions left out."""
-    total = 0
-    for one in sets.values():
-        for column in one.column_names:
-            rows = model.tokenizer(list(one[column]), truncation=True, max_length=max_length)
-            total += sum(map(len, rows["input_ids"]))
-    return total / sum(len(one) for one in sets.values())

@@ -45,7 +45,7 @@ class Counts:
 
 def load_pairs(
     files: Mapping[str, Path], *, negatives: int, seed: int
-) -> tuple[DatasetDict, dict[str, Any]]:
+) -> tuple[DatasetDict, dict[str, str], dict[str, Any]]:
     """Read the training sets of an embedding model; a batch comes from one of them.
 
     Parameters
@@ -63,15 +63,20 @@ def load_pairs(
     -------
     sets : DatasetDict
         Columns anchor, positive, negative_1, …
+    files_of : dict
+        For each set the name of the file that it comes from.
     counts : dict
         `Counts` over all sets.
 
     Raises
     ------
     UserError
-        A set has no usable pair, no negatives although some are asked for, or too few documents.
+        A set has no usable pair, no negatives although some are asked for, too few documents, or
+        the name of a kind of another.
     """
-    sets, counts = {}, Counts()
+    sets: dict[str, Dataset] = {}
+    files_of: dict[str, str] = {}
+    counts = Counts()
     for name, file in files.items():
         frame = pd.read_parquet(file)
         if "split" in frame:
@@ -79,9 +84,15 @@ def load_pairs(
         frame, dropped = clean_pairs(frame, name)
         counts += dropped
         for part_name, part in _parts(name, frame):
+            if part_name in sets:
+                raise UserError(
+                    f"Two training sets are named `{part_name}`: an entry of `training_sets`, and "
+                    "the pairs of one kind of another. Rename the entry."
+                )
+            files_of[part_name] = name
             sets[part_name], filled = _with_negatives(part, part_name, negatives, seed)
             counts += filled
-    return DatasetDict(sets), asdict(counts)
+    return DatasetDict(sets), files_of, asdict(counts)
 
 
 def clean_pairs(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Counts]:
