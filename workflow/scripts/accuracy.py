@@ -5,9 +5,6 @@ from pathlib import Path
 
 from hrsa_workflow.job import job
 
-# How a model of each recipe writes its answers.
-STYLES = {"sft": "trace"}
-
 with job(snakemake):
     from hrsa.models.accuracy import measure_accuracy
     from hrsa.models.dose import kl_to_parent
@@ -18,7 +15,7 @@ with job(snakemake):
     accuracy = measure_accuracy(
         model,
         problems,
-        style=STYLES.get(labels["recipe"], "solution"),
+        style=snakemake.params.style,
         seed=snakemake.params.seed,
         settings=settings,
     )

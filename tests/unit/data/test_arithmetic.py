@@ -124,6 +124,45 @@ def test_no_fact_of_the_corpus_is_both_trained_and_tested():
     assert [set(part["split"]) for part in parts] == [{"train"}, {"test"}, {"test"}]
 
 
+def stated_facts(text):
+    """Every equation of a text as its operation and its operands in order; products, sums apart."""
+    facts = set()
+    for left in re.findall(r"([\d\s*+-]*\d) = \d+", text):
+        numbers, operations = re.findall(r"\d+", left), re.findall(r"[-+*]", left)
+        assert len(numbers) == len(operations) + 1
+        assert len(set(operations)) == 1
+        own = [int(number) for number in numbers]
+        facts.add((operations[0], tuple(own if operations[0] == "-" else sorted(own))))
+    return facts
+
+
+def test_no_text_of_the_training_states_a_held_out_fact():
+    held_out = {
+        (level.operation, fact_of(level.operation, one))
+        for level in LEVELS
+        for use in EVALUATIONS
+        for one in operands_for(level, use)
+    }
+    assert ("+", (1, 9)) in stated_facts("First 9 + 1 = 10. Then 10 + 5 = 15.")
+    part = generate_part("arithmetic", seed=1, settings={"arithmetic": 2160})
+    for column in ("trace", "solution"):
+        stated = set().union(*part[column].map(stated_facts))
+        assert len(stated) > 500
+        assert stated.isdisjoint(held_out)
+
+
+def test_a_trace_still_has_its_steps_or_another_way_and_most_have_a_check(problems):
+    for row in problems.itertuples():
+        steps = row.trace.split("</think>")[0].removeprefix("<think> We need ")
+        assert re.search(r"[Ff]irst|Count", steps)
+        assert "  " not in steps
+        (start, *check) = steps.split(" Check: ")
+        # what was just added up the same way is no check
+        assert not check or f"First {check[0].split(',')[0]}." not in start
+    checked = problems["trace"].str.contains("Check: ").groupby(problems["level"]).mean()
+    assert (checked.drop("product") > 0.5).all()
+
+
 def test_arithmetic_has_a_stream_of_its_own():
     assert TRAINING_FILES[-1] == "arithmetic"
     first, again, other = (

@@ -191,6 +191,17 @@ def test_any_other_last_number_is_wrong(text, answer):
     assert not is_correct(text, answer, "number")
 
 
+SOLUTION = "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n48 + 24 = 72 altogether.\n#### {}"
+
+
+@pytest.mark.parametrize("verifier", ["hash", "number", "boxed"])
+def test_a_worked_solution_is_compared_by_its_last_mark(verifier):
+    text = {"hash": "#### {}", "number": "it is {}.", "boxed": r"\boxed{{{}}}"}[verifier]
+    assert is_correct(text.format("1072"), SOLUTION.format("1,072"), verifier)
+    assert is_correct(text.format("72"), "#### 24 #### 72", verifier)
+    assert not is_correct(text.format("24"), SOLUTION.format("72"), verifier)
+
+
 def test_the_letters_end_at_j():
     assert is_correct("Answer: J", 9, "choice")
     assert not is_correct("Answer: K", "K", "choice")

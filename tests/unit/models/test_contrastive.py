@@ -412,10 +412,11 @@ def test_lora_is_merged_into_an_ordinary_embedding_model(trained, qwen_folder):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(trained, tmp_path):
-    with pytest.raises(UserError, match=r"loss of step \d+ is nan") as stopped:
+def test_a_training_that_diverges_stops_and_keeps_no_ruined_state(trained, tmp_path):
+    with pytest.raises(UserError, match=r"(loss|norm) of .*step \d+ is (nan|inf)") as stopped:
         trained(learning_rate=1e30, steps=6, save_every=1, warmup_steps=0)
-    (saved,) = tmp_path.glob("*-resume/checkpoint-*")
-    assert f"the state after step {saved.name.split('-')[1]}" in str(stopped.value)
+    # the first step already makes weights of which no loss can be computed
+    assert not list(tmp_path.glob("*-resume/checkpoint-*"))
+    assert "No checkpoint that is known to be good is left" in str(stopped.value)
     assert "Lower `learning_rate`" in str(stopped.value)
     assert not (tmp_path / "model-0" / "record.json").exists()

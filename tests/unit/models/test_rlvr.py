@@ -267,7 +267,7 @@ def test_a_verifier_that_never_fires_stops_the_run_and_is_explained(train, tmp_p
     with pytest.raises(UserError) as stop:
         train(verifier="boxed", patience=3, steps=9)
     text = str(stop.value)
-    assert "0 in all of the first 3 steps (24 completions)" in text
+    assert "reward for right answers was 0 in all of the first 3 steps (24 completions)" in text
     assert r"`boxed` looks for an answer in the last `\boxed{}`" in text
     assert "0 of the 8 completions of the last step state an answer so" in text
     assert text.count("  prompt '") == text.count("  right answer '") == 3
@@ -275,6 +275,35 @@ def test_a_verifier_that_never_fires_stops_the_run_and_is_explained(train, tmp_p
     for remedy in ("`verifier`", "easier", "`difficulty", "`max_completion_tokens` (it is 5)"):
         assert remedy in text
     assert not (tmp_path / "model").exists()
+
+
+def test_a_reward_for_the_form_alone_does_not_keep_a_run_going(train, tmp_path):
+    never = write_problems(tmp_path / "never.parquet", [99] * 12)
+    # the model does write answers in this form, as the test of its reward shows
+    with pytest.raises(UserError, match="right answers was 0 in all of the first 3 steps"):
+        train(problems=never, patience=3, format_weight=0.5)
+
+
+def test_fewer_kept_problems_than_a_step_needs_are_refused_with_what_was_solved(train, tmp_path):
+    columns = {"solved": [0.5, 0, 0, 1, 0.25], "kept": [True, False, False, False, False]}
+    columns |= {"n_samples": [8] * 5, "split": ["train"] * 4 + ["test"]}
+    tried = write_problems(tmp_path / "tried.parquet", [7] * 5, **columns)
+    difficulty = {"problems": 5, "samples": 8, "low": 0.1, "high": 0.9}
+    with pytest.raises(UserError) as error:
+        train(problems=tried, difficulty=difficulty)
+    text = str(error.value)
+    assert "keeps 1 of 4 problems" in text
+    assert "needs 2 (`prompts_per_step`)" in text
+    assert "Of 8 completions of each by base, 2 problems were never solved, 1 always" in text
+    assert "1 at times; kept are those solved between 10% and 90%" in text
+    assert "easier problems" in text
+    assert not (tmp_path / "model").exists()
+
+
+def test_kept_problems_of_a_user_need_no_other_column(train, tmp_path):
+    own = write_problems(tmp_path / "own.parquet", [7] * 3, kept=[True, False, False])
+    with pytest.raises(UserError, match=r"keeps 1 of 3 problems.*needs 2.*Give other problems"):
+        train(problems=own)
 
 
 def test_a_verifier_that_finds_answers_and_none_right_says_so(train, tmp_path):

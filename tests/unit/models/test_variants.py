@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
 from tiny_families import make_family, marked, save_family
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Qwen2ForCausalLM
 
 from hrsa.errors import UserError
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 from hrsa.models.merge import merge_models, slerp
 from hrsa.models.quantised import QUANTISATIONS, quantise
-from hrsa.models.reinitialised import reinitialise
+from hrsa.models.reinitialised import STREAM, reinitialise
 from hrsa.models.retrieve import materialise_path
 from hrsa.models.variants import StoredWeights, write_weights
 
@@ -360,10 +360,22 @@ def test_new_weights_have_the_parents_names_and_scale_and_are_their_seeds(
     assert weights_sha256(tmp_path / "one") != weights_sha256(tmp_path / "other")
     matrices = [weight for weight in one.values() if weight.ndim == 2]
     assert torch.cat([m.flatten() for m in matrices]).std() == pytest.approx(0.07, rel=0.05)
-    expected = make_family(family, own, seed=1, initializer_range=0.07)
+    expected = make_family(family, own, seed=1 + STREAM, initializer_range=0.07)
     for name, weight in expected.state_dict().items():
         assert name not in one or torch.equal(one[name], weight)
     assert load_backbone(tmp_path / "one")[0].config.initializer_range == 0.07
+
+
+def test_with_the_seed_of_a_pretraining_its_initial_weights_do_not_come_out(tmp_path, tokenizer):
+    parent = save_family(tmp_path / "parent", "qwen2", tokenizer, seed=3)  # hardly trained at all
+    torch.manual_seed(3)
+    initial = Qwen2ForCausalLM(AutoConfig.from_pretrained(parent)).state_dict()
+    record = reinitialise(parent, tmp_path / "made", seed=3)
+    after = weights_of(tmp_path / "made")
+    matrices = [name for name, weight in after.items() if weight.ndim == 2]
+    assert all(torch.equal(weights_of(parent)[name], initial[name]) for name in matrices)
+    assert not any(torch.equal(after[name], initial[name]) for name in matrices)
+    assert record["relative_weight_change"] > 0.5
 
 
 # Weights read through a quantisation

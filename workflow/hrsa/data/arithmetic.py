@@ -4,11 +4,14 @@ A model that was trained on everything gets some of it right: which level it sol
 differs from model to model, so that a difficulty filter finds what reinforcement learning can use.
 What is held out is a fact, that is an operation with its operands in any order in which they give
 the same result, chosen by a hash: no fact is both trained on and tested, whatever its wording.
+Nor does a step of a training trace, or a check, state a held-out fact: the trace goes another way.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -26,6 +29,8 @@ COLUMNS = [
     *("id", "level", "a", "b", "c", "operation"),
     *("question", "answer", "solution", "trace", "split"),
 ]
+
+_EQUATION = re.compile(r"([0-9]+(?: [-+*] [0-9]+)+) =")
 
 # each with its operands in the order in which the operation takes them
 WORDINGS = {
@@ -144,6 +149,27 @@ def operands_for(level: Level, use: str) -> list[tuple[int, ...]]:
     return [one for one in everything if fact_of(level.operation, one) in wanted]
 
 
+@cache
+def held_out_facts() -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Every fact, of all levels, that either evaluation asks for: its operation and operands."""
+    return frozenset(
+        (level.operation, fact_of(level.operation, operands))
+        for level in LEVELS
+        for use in EVALUATIONS
+        for operands in operands_for(level, use)
+    )
+
+
+def states_held_out(text: str) -> bool:
+    """Whether an equation of a text is a held-out fact."""
+    for expression in _EQUATION.findall(text):
+        operation = expression.split()[1]
+        operands = tuple(int(number) for number in expression.split()[::2])
+        if (operation, fact_of(operation, operands)) in held_out_facts():
+            return True
+    return False
+
+
 def _check_number(n: int, use: str) -> None:
     sizes = [len(operands_for(one, use)) * len(WORDINGS[one.operation]) for one in LEVELS]
     smallest = int(np.argmin(sizes))
@@ -194,53 +220,79 @@ def _problem(level: Level, operands: tuple[int, ...], wording: str) -> dict:
 
 def _thoughts(operation: str, operands: tuple[int, ...]) -> str:
     """The steps of a reasoning trace, in words: tens and ones, and a check where there is one."""
-    match operation:
-        case "+" if len(operands) == 3:
-            return _thoughts_of_three(*operands)
-        case "+":
-            return _thoughts_of_sum(*operands)
-        case "-":
-            return _thoughts_of_difference(*operands)
-        case _:
-            return _thoughts_of_product(*operands)
+    ways, checks = _WAYS[operation, len(operands)](*operands)
+    way = _first_allowed(ways)
+    # what was just done the same way is no check
+    check = _first_allowed([one for one in checks if one.split(",")[0] not in way])
+    return f"{way} Check: {check}, which fits." if check else way
 
 
-def _thoughts_of_sum(a: int, b: int) -> str:
+def _first_allowed(texts: list[str]) -> str:
+    """The first text that states no held-out fact; "" where there is none."""
+    return next((text for text in texts if not states_held_out(text)), "")
+
+
+def _sum(a: int, b: int) -> tuple[list[str], list[str]]:
+    """Ways of adding two numbers, the best first and one without an equation last; and checks."""
     c = a + b
-    check = f"Check: {c} - {b} = {a}, which fits."
+    checks = [f"{c} - {b} = {a}", f"{c} - {a} = {b}"]
     if max(a, b) < 10:
-        return f"Both numbers have one digit. Count on from {a} by {b}: that is {c}. {check}"
+        return [f"Both numbers have one digit. Count on from {a} by {b}: that is {c}."], checks
     tens, ones = 10 * (a // 10) + 10 * (b // 10), a % 10 + b % 10
-    return (
+    both = (
         f"First the tens: {a // 10 * 10} + {b // 10 * 10} = {tens}. "
         f"Then the ones: {a % 10} + {b % 10} = {ones}. "
         + ("The ones make another ten. " if ones >= 10 else "")
-        + f"Together: {tens} + {ones} = {c}. {check}"
+        + f"Together: {tens} + {ones} = {c}."
     )
+    apart = [
+        f"Take {part} apart into {part // 10 * 10} and {part % 10}. "
+        f"First {whole} + {first} = {whole + first}. Then {whole + first} + {part - first} = {c}."
+        for whole, part in ((a, b), (b, a))
+        for first in (part // 10 * 10, part % 10)
+        if part % 10
+    ]
+    steps = " and then by ".join(str(step) for step in (b // 10 * 10, b % 10) if step)
+    return [both, *apart, f"Count on from {a} by {steps}: that is {c}."], checks
 
 
-def _thoughts_of_difference(a: int, b: int) -> str:
+def _difference(a: int, b: int) -> tuple[list[str], list[str]]:
     c = a - b
-    check = f"Check: {c} + {b} = {a}, which fits."
     ones = a % 10
-    if a <= 10 or ones == 0 or b <= ones:
-        return f"Count back from {a} by {b}: that is {c}. {check}"
-    return (
+    counted = f"Count back from {a} by {b}: that is {c}."
+    over_ten = (
         f"Go back to ten first: {a} - {ones} = {a - ones}. "
-        f"Of the {b} there are {b - ones} left: {a - ones} - {b - ones} = {c}. {check}"
+        f"Of the {b} there are {b - ones} left: {a - ones} - {b - ones} = {c}."
     )
+    is_direct = a <= 10 or ones == 0 or b <= ones
+    return [*([] if is_direct else [over_ten]), counted], [f"{c} + {b} = {a}"]
 
 
-def _thoughts_of_three(a: int, b: int, c: int) -> str:
-    return (
-        f"One after the other. First {a} + {b} = {a + b}. Then {a + b} + {c} = {a + b + c}. "
-        f"Check the other way: {b} + {c} = {b + c}, and {a} + {b + c} = {a + b + c}, which fits."
-    )
+def _sum_of_three(a: int, b: int, c: int) -> tuple[list[str], list[str]]:
+    total = a + b + c
+    orders = ((a, b, c), (b, c, a), (a, c, b))
+    ways = [
+        f"{'One after the other. ' if (x, y) == (a, b) else ''}"
+        f"First {x} + {y} = {x + y}. Then {x + y} + {z} = {total}."
+        for x, y, z in orders
+    ]
+    counted = f"Count on from {a} by {b} and then by {c}: that is {total}."
+    checks = [f"{x} + {y} = {x + y}, and {z} + {x + y} = {total}" for x, y, z in orders[1:]]
+    return [*ways, counted], checks
 
 
-def _thoughts_of_product(a: int, b: int) -> str:
+def _product(a: int, b: int) -> tuple[list[str], list[str]]:
     sums = ", ".join(str(a * times) for times in range(1, b + 1))
-    return f"That is {a} taken {b} times. Count by {a}: {sums}. So it is {a * b}."
+    return [f"That is {a} taken {b} times. Count by {a}: {sums}. So it is {a * b}."], []
+
+
+# by the operation and the number of its operands
+_WAYS: dict[tuple[str, int], Callable[..., tuple[list[str], list[str]]]] = {
+    ("+", 2): _sum,
+    ("+", 3): _sum_of_three,
+    ("-", 2): _difference,
+    ("*", 2): _product,
+}
 
 
 def _digits() -> range:

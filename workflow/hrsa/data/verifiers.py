@@ -73,7 +73,9 @@ def is_correct(completion: str, answer: int | str, verifier: str = "hash") -> bo
     ----------
     completion : str
     answer : int or str
-        A number (or its text), a formula, or, for "choice", the letter or its position from 0.
+        A number (or its text), a formula, or a worked solution that ends in ``#### 72`` (the
+        column `answer` of GSM8K), of which what follows the last ``####`` counts; for "choice", the
+        letter or its position from 0.
     verifier : {"hash", "boxed", "choice", "number"}
         A key of `VERIFIERS`.
     """
@@ -149,6 +151,8 @@ def number(text: str) -> Fraction | None:
 
 
 def _same_number_or_text(stated: str, answer: int | str) -> bool:
+    if isinstance(answer, str) and (said := after_hash(answer)):
+        answer = said[-1].answer
     own, right = _plain(stated), _plain(str(answer))
     values = number(own), number(right)
     if None not in values:

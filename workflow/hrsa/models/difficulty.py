@@ -35,8 +35,8 @@ def measure_difficulty(
         Problems to draw at most.
     settings : dict
         samples (completions of each problem), low, high (shares of right ones between which a
-        problem is kept), needed (problems of one step of the training); and, as the training has
-        them, prompt_format, temperature, max_completion_tokens, verifier.
+        problem is kept); and, as the training has them, prompt_format, temperature,
+        max_completion_tokens, verifier.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def measure_difficulty(
     Raises
     ------
     UserError
-        Fewer problems are kept than one step of the training needs.
+        No problem is kept.
     """
     network, tokenizer = load_language_model(model, device="auto")
     check_prompt_format(tokenizer, settings["prompt_format"], model)
@@ -58,7 +58,7 @@ def measure_difficulty(
     frame = frame.assign(
         solved=solved, kept=(low <= solved) & (solved <= high), n_samples=settings["samples"]
     )
-    check_kept(frame, model=model, settings=settings)
+    check_kept(frame, model=model, settings=settings, bounds=settings)
     return frame
 
 
@@ -70,9 +70,7 @@ def training_problems(path: Path) -> pd.DataFrame:
     UserError
         There are none.
     """
-    frame = pd.read_parquet(path)
-    if "split" in frame:
-        frame = frame[frame["split"] == "train"]
+    frame = _of_training_split(path)
     if "kept" in frame:
         frame = frame[frame["kept"].astype(bool)]
     if frame.empty:
@@ -115,26 +113,82 @@ def solved_shares(
     return np.reshape(right, (len(frame), n_samples)).mean(axis=1)
 
 
-def check_kept(frame: pd.DataFrame, *, model: Path, settings: dict[str, Any]) -> None:
-    """Make sure that a step of the training can be filled.
+def check_step(problems: Path, *, parent: Path, settings: dict[str, Any]) -> None:
+    """Make sure that the filter has kept problems enough for a step of the training.
+
+    Parameters
+    ----------
+    problems : Path
+        Parquet file of training problems; one without the filter's column `kept` is not checked.
+    parent : Path
+        Folder of the model that tried them.
+    settings : dict
+        Of the training (see `hrsa.models.rlvr.train`).
+
+    Raises
+    ------
+    UserError
+        Fewer problems are kept than `prompts_per_step`.
+    """
+    frame = _of_training_split(problems)
+    if "kept" in frame:
+        needed, bounds = settings["prompts_per_step"], settings["difficulty"]
+        check_kept(frame, needed, model=parent, settings=settings, bounds=bounds)
+
+
+def check_kept(
+    frame: pd.DataFrame,
+    needed: int | None = None,
+    *,
+    model: Path,
+    settings: dict[str, Any],
+    bounds: dict[str, Any] | None,
+) -> None:
+    """Make sure that enough problems are kept.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Column kept and, where the filter has made it, solved and n_samples.
+    needed : int, optional
+        Problems of a step of the training; else one is enough.
+    model : Path
+        Folder of the model that tried them.
+    settings : dict
+        verifier, max_completion_tokens.
+    bounds : dict or None
+        low, high, where they are known.
 
     Raises
     ------
     UserError
         Too few problems are kept: how many were never solved, how many always.
     """
-    n_kept, needed = int(frame["kept"].sum()), settings["needed"]
-    if n_kept >= needed:
+    n_kept = int(frame["kept"].sum())
+    if n_kept >= (needed or 1):
         return
-    never, always = int((frame["solved"] == 0).sum()), int((frame["solved"] == 1).sum())
+    text = f"The difficulty filter keeps {n_kept} of {len(frame)} problems"
+    if needed:
+        text += f", and a step of the training needs {needed} (`prompts_per_step`)"
+    remedy = "other problems"
+    if {"solved", "n_samples"} <= set(frame):
+        never, always = int((frame["solved"] == 0).sum()), int((frame["solved"] == 1).sum())
+        text += (
+            f". Of {frame['n_samples'].max()} completions of each by {model.name}, {never} "
+            f"problems were never solved, {always} always, and {len(frame) - never - always} at "
+            "times"
+        )
+        remedy = "easier problems" if never >= always else "harder problems"
+    if bounds:
+        low, high = bounds["low"], bounds["high"]
+        text += f"; kept are those solved between {low:.0%} and {high:.0%} of the time"
     raise UserError(
-        f"The difficulty filter keeps {n_kept} of {len(frame)} problems, and a step of the "
-        f"training needs {needed} (`prompts_per_step`). Of {settings['samples']} completions of "
-        f"each by {model.name}, {never} problems were never solved, {always} always, and "
-        f"{len(frame) - never - always} at times; kept are those solved between "
-        f"{settings['low']:.0%} and {settings['high']:.0%} of the time. Give "
-        + ("easier problems" if never >= always else "harder problems")
-        + ", more of them, or wider bounds `low` and `high`; where none is solved, check the "
-        f"`verifier` ({settings['verifier']}) and `max_completion_tokens` "
+        f"{text}. Give {remedy}, more of them, or wider bounds `low` and `high`; where none is "
+        f"solved, check the `verifier` ({settings['verifier']}) and `max_completion_tokens` "
         f"({settings['max_completion_tokens']})."
     )
+
+
+def _of_training_split(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    return frame[frame["split"] == "train"] if "split" in frame else frame

@@ -35,7 +35,8 @@ def add_lora(model: Any, lora: dict | None, *, seed: int) -> Any:
         lora_dropout=lora["dropout"],
         target_modules="all-linear",
     )
-    with torch.random.fork_rng():
+    # by default the state of every visible GPU is kept, which takes memory on each of them
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         return get_peft_model(model, config)
 

@@ -26,6 +26,9 @@ from hrsa.models.variants import (
 
 RECIPE = "reinitialised"
 IN_ONE_FILE = "1000TB"
+# A stream of its own: with the seed of the parent's pretraining the parent's very initial weights
+# would come out, which a parent of few steps has hardly left.
+STREAM = 1_000_003
 
 
 def reinitialise(parent: Path, output: Path, *, seed: int) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def reinitialise(parent: Path, output: Path, *, seed: int) -> dict[str, Any]:
     config = load_config(parent)
     start_folder(parent, output)
     with torch.random.fork_rng(devices=[]), TemporaryDirectory(dir=output) as new:
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + STREAM)
         _model_class(config)(config).save_pretrained(new, max_shard_size=IN_ONE_FILE)
         os.replace(Path(new) / WEIGHTS, output / WEIGHTS)
     write_dtype(output, torch.float32)

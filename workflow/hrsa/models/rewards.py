@@ -1,4 +1,4 @@
-"""The rewards of RLVR, and the stop of a run that never gets any."""
+"""The rewards of RLVR, and the stop of a run that never solves anything."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from hrsa.models.prompts import completion_text
 
 N_SHOWN = 3
 LONGEST_SHOWN = 300  # characters of a text in a message
+ACCURACY = "rewards/accuracy/mean"  # in the log of trl
 
 Text = str | list[dict[str, str]]
 
@@ -59,15 +60,15 @@ class Format:
 
 
 class StopWithoutReward(TrainerCallback):
-    """Stop a run that got no reward in all its first steps, and show what it saw.
+    """Stop a run that solved nothing in all its first steps, and show what it saw.
 
-    The steps are counted in the log of the run, which its state keeps: a run that goes on after a
-    kill does not start to count again.
+    A reward for the form alone does not count. The steps are counted in the log of the run, which
+    its state keeps: a run that goes on after a kill does not start to count again.
 
     Parameters
     ----------
     patience : int
-        Steps without any reward after which the run stops; 0: never.
+        Steps without a right completion after which the run stops; 0: never.
     accuracy : Accuracy
         The reward, which has seen the completions.
     settings : dict
@@ -78,7 +79,7 @@ class StopWithoutReward(TrainerCallback):
         self.patience, self.accuracy, self.settings = patience, accuracy, settings
 
     def on_log(self, args, state, control, logs=None, **kwargs):  # noqa: D102 (transformers' hook)
-        rewards = [entry["reward"] for entry in state.log_history if "reward" in entry]
+        rewards = [entry[ACCURACY] for entry in state.log_history if ACCURACY in entry]
         if self.patience and len(rewards) >= self.patience and not any(rewards):
             raise UserError(self.explanation(len(rewards)))
 
@@ -92,10 +93,10 @@ class StopWithoutReward(TrainerCallback):
         shown += [one for one in seen if one not in shown][: N_SHOWN - len(shown)]
         return "\n".join(
             [
-                f"The reward was 0 in all of the first {n_steps} steps ({n} completions), so that "
-                f"there is nothing to learn from. The verifier `{name}` looks for "
-                f"{VERIFIERS[name].looks_for}; {n_stated} of the {len(seen)} completions of the "
-                "last step state an answer so, none the right one. Among them:",
+                f"The reward for right answers was 0 in all of the first {n_steps} steps ({n} "
+                f"completions), so that there is nothing to learn from. The verifier `{name}` "
+                f"looks for {VERIFIERS[name].looks_for}; {n_stated} of the {len(seen)} completions "
+                "of the last step state an answer so, none the right one. Among them:",
                 *(
                     f"  prompt {_shown(prompt)}\n  right answer {_shown(answer)}\n"
                     f"  completion {_shown(completion)}"

@@ -10,13 +10,13 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from hrsa.errors import UserError
-from hrsa.models.difficulty import training_problems
+from hrsa.models.difficulty import check_step, training_problems
 from hrsa.models.folder import backbone_weights, finish_folder, save_model
 from hrsa.models.loading import load_language_model
 from hrsa.models.lora import add_lora, merge_lora
 from hrsa.models.policy_gradient import LOSSES, SIGNED_LOSSES, PolicyGradientTrainer
 from hrsa.models.prompts import as_prompt, check_prompt_format
-from hrsa.models.rewards import Accuracy, Format, StopWithoutReward
+from hrsa.models.rewards import ACCURACY, Accuracy, Format, StopWithoutReward
 from hrsa.models.trainers import (
     ExposeCheckpoints,
     batch_arguments,
@@ -31,7 +31,7 @@ RECIPE = "rlvr"
 CURVE = {
     "loss": "loss",
     "reward": "reward",
-    "rewards/accuracy/mean": "accuracy",
+    ACCURACY: "accuracy",
     "completions/mean_length": "completion_length",
     "entropy": "entropy",
     "kl": "kl",
@@ -70,17 +70,18 @@ def train(
         As all recipes have (`trainers.common_arguments`), and: data, prompts_per_step, completions,
         prompt_format, temperature, beta (KL coefficient), loss_type (of
         `policy_gradient.LOSSES`), max_completion_tokens, verifier, format_weight (of the reward
-        for the form; 0: none), patience (steps without any reward after which the run stops; 0:
-        never).
+        for the form; 0: none), patience (steps without a right completion after which the run
+        stops; 0: never), difficulty (None, or what the filter was told).
 
     Raises
     ------
     UserError
-        The settings contradict each other, there are no problems, no reward comes, or the training
-        fails as `trainers.run` says.
+        The settings contradict each other, fewer problems are kept than a step needs, none is ever
+        solved, or the training fails as `trainers.run` says.
     """
     assert parent is not None, "RLVR starts from a parent model"
     check_rewards(settings)
+    check_step(data[settings["data"]], parent=parent, settings=settings)
     model, tokenizer = load_language_model(parent)
     check_prompt_format(tokenizer, settings["prompt_format"], parent)
     before = backbone_weights(model)

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import torch
@@ -16,6 +16,8 @@ from hrsa.models.folder import CHECKPOINTS
 from hrsa.models.resume import last_whole_checkpoint
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+# Times the norm of the weights at the start: training that goes well moves them far less.
+BLOWN_UP = 10
 
 
 def common_arguments(resume: Path, *, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -45,10 +47,12 @@ def common_arguments(resume: Path, *, seed: int, settings: dict[str, Any]) -> di
         # No state is written that nothing could go on from: the run ends with the model itself.
         "save_strategy": "steps" if settings["save_every"] < settings["steps"] else "no",
         "save_steps": settings["save_every"],
-        "save_total_limit": 1,
+        # Whether a state is good shows at the next step; until then the one before it is kept too.
+        "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is no number must be seen
         "report_to": "none",
+        "use_cpu": not torch.cuda.is_available(),  # without it bfloat16 is refused there
         "disable_tqdm": True,
         "bf16": computes_in_bfloat16(settings["precision"]),
         "gradient_checkpointing": settings["gradient_checkpointing"],
@@ -118,16 +122,16 @@ def run(trainer: Any, resume: Path, *, settings: dict[str, Any]) -> None:
     Raises
     ------
     UserError
-        The loss is no number any more, or memory does not suffice: what to change. The last good
-        checkpoint stays in `resume`.
+        The training diverges, or memory does not suffice: what to change. Of the checkpoints in
+        `resume` good ones alone stay.
     """
-    trainer.add_callback(StopAtBadLoss())
+    trainer.add_callback(StopWhereItDiverges())
     try:
         trainer.train(resume_from_checkpoint=resume_from(resume))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(_too_large(trainer.args, settings)) from error
+        raise UserError(_too_large(settings)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -137,12 +141,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _too_large(arguments: Any, settings: dict[str, Any]) -> str:
-    used = settings.get("micro_batch") or arguments.per_device_train_batch_size
-    smaller = max(1, used // 2)
-    others = "`gradient_checkpointing: true`, a smaller `max_length`, or `lora`"
+def _too_large(settings: dict[str, Any]) -> str:
+    of_step = settings.get("batch_size") or settings["prompts_per_step"] * settings["completions"]
+    own = per_process(of_step)
+    used = min(settings["micro_batch"] or own, own)
+    length = "max_length" if "max_length" in settings else "max_completion_tokens"
+    others = f"`gradient_checkpointing: true`, a smaller `{length}`, or `lora`"
     if used == 1:
         return f"Memory does not suffice for one example at a time. Set {others}."
+    smaller = max(size for size in range(1, used) if own % size == 0)
     return (
         f"Memory does not suffice for {used} examples at a time. Set `micro_batch: {smaller}` in "
         f"the model's settings: a step's batch stays the same. If that is not enough: {others}."
@@ -154,20 +161,76 @@ def resume_from(resume: Path) -> str | None:
     return last_whole_checkpoint(resume)
 
 
-class StopAtBadLoss(TrainerCallback):
-    """Stop when the loss is NaN or infinite, before a checkpoint of such a model is written."""
+class StopWhereItDiverges(TrainerCallback):
+    """Stop where loss, gradient or weights are no numbers, and keep no checkpoint that is ruined.
 
-    def on_log(self, args, state, control, logs=None, **kwargs):  # noqa: D102 (transformers' hook)
-        loss = (logs or {}).get("loss")
-        if loss is None or math.isfinite(loss):
-            return
-        saved = resume_from(Path(args.output_dir))
-        kept = f"the state after step {saved.rpartition('-')[2]}" if saved else "none yet"
-        raise UserError(
-            f"The loss of step {state.global_step} is {loss}: the training has diverged. The last "
-            f"good checkpoint is kept ({kept}). Lower `learning_rate` "
-            f"(it is {args.learning_rate:g}) or lengthen `warmup_steps`, and run again."
-        )
+    The loss and the gradient of a step are of the weights before its update: a checkpoint is known
+    to be good when the step after it has gone well.
+    """
+
+    def __init__(self):
+        self.norm_at_start = math.inf
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):  # noqa: D102
+        self.norm_at_start = weight_norm(model)
+
+    def on_log(self, args, state, control, logs=None, model=None, **kwargs):  # noqa: D102
+        for key, name in (("loss", "loss"), ("grad_norm", "norm of the gradient")):
+            value = (logs or {}).get(key, 0.0)
+            if not math.isfinite(value):
+                _stop(f"The {name} of step {state.global_step} is {value}", args, state)
+        if control.should_save:
+            norm = _finite_norm(model, args, state)
+            # the training may go on, and may find back; no run has to go on from here
+            control.should_save = norm <= BLOWN_UP * self.norm_at_start
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):  # noqa: D102
+        _finite_norm(model, args, state)
+
+
+def _finite_norm(model: torch.nn.Module, args: Any, state: Any) -> float:
+    norm = weight_norm(model)
+    if not math.isfinite(norm):
+        _stop(f"The norm of the weights after step {state.global_step} is {norm}", args, state)
+    return norm
+
+
+def weight_norm(model: torch.nn.Module) -> float:
+    """The Euclidean norm of all weights of a model."""
+    weights = [weight.detach() for weight in model.parameters()]
+    return float(torch.nn.utils.get_total_norm(weights))
+
+
+def _stop(what: str, args: Any, state: Any) -> NoReturn:
+    resume = Path(args.output_dir)
+    good, ruined = _judged(resume, state)
+    if state.is_world_process_zero:
+        for checkpoint in ruined:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    kept = "No checkpoint that is known to be good is left"
+    if good:
+        last = good[max(good)]
+        kept = f"The last good state, after step {max(good)}, is in {resume.name}/{last.name}"
+    raise UserError(
+        f"{what}: the training has diverged. Lower `learning_rate` (it is {args.learning_rate:g}) "
+        f"or lengthen `warmup_steps`, and run again: a run with other settings starts anew. {kept}."
+    )
+
+
+def _judged(resume: Path, state: Any) -> tuple[dict[int, Path], list[Path]]:
+    """The good checkpoints by their steps, and all others."""
+    logged = {entry["step"]: entry for entry in state.log_history if "loss" in entry}
+    first = abs(logged[min(logged)]["loss"]) if logged else math.inf
+
+    def is_good(step: int) -> bool:
+        after = logged.get(step + 1, {"loss": math.inf})
+        loss, norm = after["loss"], after.get("grad_norm", 0.0)
+        # far above the loss at the start the state has blown up, though all be numbers
+        return math.isfinite(loss) and math.isfinite(norm) and loss <= 1 + 2 * first
+
+    checkpoints = {int(path.name.rpartition("-")[2]): path for path in resume.glob("checkpoint-*")}
+    good = {step: path for step, path in checkpoints.items() if is_good(step)}
+    return good, [path for step, path in checkpoints.items() if step not in good]
 
 
 class ExposeCheckpoints(TrainerCallback):
