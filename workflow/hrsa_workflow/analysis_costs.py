@@ -20,8 +20,7 @@ from hrsa_workflow.training_data import mined_sets
 
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 # As in hrsa.models.accuracy and hrsa.models.dose, which import torch.
-MAX_NEW_TOKENS = {"sft": 128}
-SHORT_ANSWER = 32
+MAX_NEW_TOKENS = {"solution": 32, "trace": 128}
 TEST_SPLITS, DECODINGS = 2, 2
 DOSE_BATCH, DOSE_BYTES, DOSE_AT_MOST = 50, 4 * 8 + 4, 2**30
 # As in hrsa.similarity: rows that a null permutes, refits by width, draws, folds, penalties.
@@ -191,7 +190,7 @@ class AnalysisCosts:
         problems, prompt, worked = self._problems(size)
         settings = self.study.config["accuracy"]
         prompt = with_chat(prompt, settings)
-        usual = MAX_NEW_TOKENS.get(self.study.instances[name].source, SHORT_ANSWER)
+        usual = MAX_NEW_TOKENS["trace" if self.study.writes_traces(name) else "solution"]
         answer = Estimate(settings.get("max_new_tokens") or usual, frozenset({BOUND}))
         read = problems * self._n_splits() * DECODINGS * (prompt + answer)
         if self.study.instances[name].parent:

@@ -96,10 +96,11 @@ def _check_parents(config: dict[str, Any]) -> None:
             if side in model:
                 key = f"models.{name}.{side}"
                 _refuse_step(model[side], key, "models are made from finished models")
+                _resolve_any_seed(config, model[side], key)
     for name in models:
         _check_cycle(models, name)
     for name, model in models.items():
-        if "parent" in model and parse_reference(model["parent"])[0] in models:
+        if "parent" in model:
             _check_parent_writes(models, name, model)
     for name, model in models.items():
         if model.get("recipe") == "continued":

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrsa_workflow.instances import model_settings
+from hrsa_workflow.instances import Pair, model_settings, trained_by
 from hrsa_workflow.study import RECIPES, Study
 
 # As in `hrsa.similarity.views`, which every reading of the Snakefile would have to import.
 HALVES = {"half_a", "half_b"}
+# Kinds of models by how they were made; others are of their parent's kind.
+SOURCE_KINDS = {
+    "pretrain": "base",
+    "sft": "sft",
+    "rlvr": "rlvr",
+    "continued": "control",
+    "merge": "other",
+    "reinitialised": "other",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ def figures(study: Study) -> list[FigureEntry]:
         "language models": study.language_models,
         "rlvr": study.named("rlvr"),
         "training": study.named(*RECIPES),
-        "checkpoints": [pair for pair in study.pairs.values() if pair.has_steps],
+        "checkpoints": _followed_pairs(study),
         "benchmarks": study.evaluated,
     }.items():
         if found:
@@ -109,9 +118,21 @@ def final_comparisons(study: Study) -> dict[str, str]:
 
 
 def final_step(study: Study) -> int | None:
-    """Step at which contrastive training ends, where all models agree on it."""
-    steps = {study.instances[name].settings["steps"] for name in study.named("contrastive")}
+    """Step at which the trainings that are followed by checkpoint end, where all agree on it."""
+    names = {
+        side.partition("@")[0]
+        for pair in _followed_pairs(study)
+        for comparison in pair.comparisons
+        for side in (comparison.reference, comparison.candidate)
+        if "@" in side
+    }
+    steps = {study.instances[name].settings.get("steps") for name in names}
     return steps.pop() if len(steps) == 1 else None
+
+
+def _followed_pairs(study: Study) -> list[Pair]:
+    """Pairs of embedding models that are compared at checkpoints too."""
+    return [one for one in study.pairs.values() if one.stage == "embedding" and one.has_steps]
 
 
 def results_of(study: Study, metrics: Iterable[str], suffix: str = "parquet") -> list[str]:
@@ -184,16 +205,34 @@ def rerun_command(study: Study, files: Iterable[Path]) -> str:
 
 
 def model_kinds(study: Study) -> dict[str, str]:
-    """Kind of each model for its colour: what reasoning training lies behind it, if any."""
-    kinds = {"sft": "sft", "rlvr": "rlvr", "continued": "control", "pretrain": "base"}
-    found = {}
-    for name, instance in study.instances.items():
-        here: str | None = name
-        while here and study.instances[here].source not in kinds:
-            here = study.instances[here].parent
-        if here:
-            found[instance.model] = kinds[study.instances[here].source]
-    return found
+    """Kind of each model for its colour: what reasoning training lies behind it, if any.
+
+    Of a model from outside a pair says that: the candidate of a pair of kind sft or rlvr is of that
+    kind. A merge is of no one kind, and new random weights keep nothing of their parent.
+    """
+    outside = {
+        study.instances[comparison.candidate.partition("@")[0]].model: pair.kind
+        for pair in reversed(study.pairs.values())
+        for comparison in pair.comparisons
+        if pair.kind in ("sft", "rlvr")
+    }
+    return {one.model: _kind(study, name, outside) for name, one in study.instances.items()}
+
+
+def _kind(study: Study, instance: str, outside: Mapping[str, str]) -> str:
+    one = study.instances[instance]
+    if one.source in ("hub", "path"):
+        return outside.get(one.model, "base")
+    if one.source in SOURCE_KINDS:
+        return SOURCE_KINDS[one.source]
+    assert one.parent is not None, f"{instance} is made from nothing"
+    return _kind(study, one.parent, outside)
+
+
+def embedding_models(study: Study) -> list[str]:
+    """Names of the models that were trained here to embed texts, and of their variants."""
+    models = study.config["models"]
+    return [name for name in models if trained_by(models, name) == "contrastive"]
 
 
 def outside_records(study: Study) -> list[str]:

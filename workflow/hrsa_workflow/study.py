@@ -11,6 +11,7 @@ from hrsa.models.retrieve import wanted_files
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
     METRICS,
+    VARIANTS,
     Instance,
     build_instances,
     datasets_for,
@@ -22,6 +23,7 @@ from hrsa_workflow.instances import (
 from hrsa_workflow.sources import fingerprint, source_path
 from hrsa_workflow.strict_yaml import canonical
 from hrsa_workflow.training_data import (
+    CORPUS_SETTINGS,
     data_files,
     data_names,
     data_parts,
@@ -30,21 +32,6 @@ from hrsa_workflow.training_data import (
 )
 
 RECIPES = ("pretrain", "sft", "rlvr", "continued", "contrastive")
-# Which of the corpus's settings each of its files depends on (every file has its own stream).
-CORPUS_SETTINGS = {
-    "problems": ("problems",),
-    "prose": ("prose",),
-    "questions": ("questions",),
-    "pairs": ("pairs",),
-    "arithmetic": ("arithmetic",),
-    "test-arithmetic": ("test_arithmetic", "evaluation"),
-    "test-problems": ("test_problems", "evaluation"),
-    "test-questions": ("questions", "evaluation"),
-    "topics": ("topics", "evaluation"),
-    "retrieval-documents": ("retrieval", "evaluation"),
-    "retrieval-queries": ("retrieval", "evaluation"),
-    "retrieval-qrels": ("retrieval", "evaluation"),
-}
 TASK_CORPUS = {
     "TopicClassification": ("topics",),
     "TopicRetrieval": ("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
@@ -97,15 +84,31 @@ class Study:
 
     @property
     def language_models(self) -> list[str]:
-        """Instances that write text and were trained here, or are parents of such."""
+        """Instances that write text and were trained here, their parents, and variants of both."""
         models = self.config["models"]
         trained = [
             name
             for name, one in self.instances.items()
             if trained_by(models, one.model) in LANGUAGE_MODEL_RECIPES
         ]
-        parents = {self.instances[name].parent for name in trained}
-        return [name for name in self.instances if name in parents or name in trained]
+        parents = (self.instances[name].parent for name in trained)
+        found = {*trained, *(name for name in parents if name)}
+        before = 0
+        while len(found) > before:  # variants of variants
+            before = len(found)
+            found |= {
+                name
+                for name, one in self.instances.items()
+                if one.source in VARIANTS and found & {one.parent, one.second}
+            }
+        return [name for name in self.instances if name in found]
+
+    def writes_traces(self, instance: str) -> bool:
+        """Whether an instance learnt to answer with a trace of reasoning, itself or before it."""
+        one = self.instances[instance]
+        if one.source == "sft":
+            return bool(one.settings["completion"] == "trace")
+        return any(self.writes_traces(name) for name in (one.parent, one.second) if name)
 
     @cached_property
     def schedules(self) -> dict[tuple[int, ...], list[str]]:

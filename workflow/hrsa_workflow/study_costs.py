@@ -58,7 +58,7 @@ def estimate_costs(study: Study) -> Costs:
     trainings = {name: training_cost(study, name, sizes[name]) for name in study.instances}
     analysis = AnalysisCosts(study, sizes)
     memory: dict[str, tuple[Estimate, str]] = {}
-    for rule, name, estimate in _jobs(study, sizes, trainings, analysis):
+    for rule, name, estimate in job_memory(study, sizes, trainings, analysis):
         memory[rule] = _larger(memory.get(rule), (estimate, name))
     resumes = [cost.resume for cost in trainings.values() if cost]
     return Costs(
@@ -136,13 +136,13 @@ def _is_written(study: Study, name: str) -> bool:
     return "path" not in model or "base" in model or model["path"].lower().endswith(".gguf")
 
 
-def _jobs(
+def job_memory(
     study: Study,
     sizes: dict[str, ModelSize | None],
     trainings: dict[str, TrainingCost | None],
     analysis: AnalysisCosts,
 ) -> Iterator[tuple[str, str, Estimate]]:
-    """Rule, instance and bytes at the peak of the jobs that are not small."""
+    """Yield rule, instance and bytes at the peak of the jobs that are not small."""
     for name, instance in study.instances.items():
         cost = trainings[name]
         if cost:

@@ -1,5 +1,6 @@
 """Running a recipe as a job: its arguments, its processes, and a resume folder that fits them."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -60,8 +61,15 @@ def _key(snakemake: Any, training: Training, n_processes: int) -> dict[str, Any]
         "code": snakemake.params.code,
         "seed": training.seed,
         "data": snakemake.params.data,
+        # mined negatives and tables of difficulty depend on a model too, which `data` does not tell
+        "files": {name: _sha256(file) for name, file in training.data.items()},
         "settings": training.settings,
         # each process has random states of its own
         "processes": n_processes,
         "parent": json.loads(record.read_text(encoding="utf-8"))["sha256"] if record else None,
     }
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,11 +1,13 @@
-"""Checks of what models are trained on: names of training sets, roles, who mines, objectives."""
+"""Checks of what models are trained on: names of training sets, roles, who mines, what is tried."""
 
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 from hrsa.errors import UserError
-from hrsa_workflow.instances import VARIANTS, model_settings, parse_reference, resolve, trained_by
-from hrsa_workflow.training_data import PAIR_FILES, PROBLEM_FILES
+from hrsa_workflow.instances import model_settings, parse_reference, resolve, trained_by
+from hrsa_workflow.recipe_checks import check_batches, check_rlvr, check_shares, check_template
+from hrsa_workflow.training_data import CORPUS_SETTINGS, PAIR_FILES, PROBLEM_FILES
 
 # Columns that a training set from outside must have, by the recipe that trains on it.
 NEEDED_ROLES = {
@@ -25,7 +27,7 @@ def check_training(config: dict[str, Any]) -> None:
         The key, what it names, and what is allowed.
     """
     for name in config["training_sets"]:
-        if name in (*PROBLEM_FILES, *PAIR_FILES):
+        if name in CORPUS_SETTINGS:
             raise UserError(
                 f"`training_sets.{name}`: the name `{name}` stands for a file of the generated "
                 "corpus. Rename the training set."
@@ -33,11 +35,15 @@ def check_training(config: dict[str, Any]) -> None:
     for name, model in config["models"].items():
         recipe = model.get("recipe", "")
         if recipe in NEEDED_ROLES:
-            _check_data(config, name, recipe, model_settings(config, model))
-        if recipe == "rlvr":
-            _check_rlvr(name, model_settings(config, model))
-        if recipe == "contrastive":
-            _check_negatives(config, name, model_settings(config, model))
+            settings = model_settings(config, model)
+            _check_data(config, name, recipe, settings)
+            if recipe == "rlvr":
+                check_rlvr(name, settings)
+            if recipe == "contrastive":
+                _check_negatives(config, name, settings)
+                check_shares(name, settings, config["training_sets"])
+                check_template(f"models.{name}.query_template", settings["query_template"])
+            check_batches(name, settings)
         if recipe == "merge":
             _check_merge(config, name, model)
     if config["mining"] is not None:
@@ -76,25 +82,9 @@ def _check_roles(config: dict[str, Any], name: str, roles: tuple[str, ...], read
         )
 
 
-def _check_rlvr(name: str, settings: dict[str, Any]) -> None:
-    if "loss_type" not in settings:
-        raise UserError(
-            f"`models.{name}` (or `recipes.rlvr`) does not say which objective is optimised: add "
-            "`loss_type`, one of grpo, dapo, dr_grpo, bnpo, psr, nsr. It has no default."
-        )
-    difficulty = settings["difficulty"]
-    if difficulty and difficulty["low"] > difficulty["high"]:
-        raise UserError(
-            f"`models.{name}.difficulty` keeps problems solved between {difficulty['low']:g} and "
-            f"{difficulty['high']:g}, which none can be. Exchange `low` and `high`."
-        )
-
-
 def _check_negatives(config: dict[str, Any], name: str, settings: dict[str, Any]) -> None:
-    if not settings["negatives"]:
-        return
-    sets, mining = config["training_sets"], config["mining"]
-    without = [one for one in settings["data"] if "negatives" not in sets.get(one, {})]
+    mining = config["mining"]
+    without = _without_negatives(config, settings)
     if without and mining is None:
         raise UserError(
             f"`models.{name}` asks for {settings['negatives']} hard negatives, but nothing finds "
@@ -110,6 +100,9 @@ def _check_negatives(config: dict[str, Any], name: str, settings: dict[str, Any]
 
 def _check_mining(config: dict[str, Any]) -> None:
     models, text = config["models"], config["mining"]["model"]
+    template = config["mining"]["query_template"]
+    if template is not None:
+        check_template("mining.query_template", template)
     instance = resolve(config, text, key="mining.model")
     name, _, step = parse_reference(text)
     if step is not None:
@@ -120,14 +113,32 @@ def _check_mining(config: dict[str, Any]) -> None:
             f"`mining.model` is `{text}`, a model of recipe {recipe}, which is no embedding model. "
             "Name one of recipe contrastive, or one from outside."
         )
-    here = name
-    while models[here].get("recipe") in VARIANTS:
-        here = parse_reference(models[here]["parent"])[0]
-    if recipe == "contrastive" and model_settings(config, models[here])["negatives"]:
-        raise UserError(
-            f"`mining.model` is `{text}`, which is itself trained on mined negatives. Name a model "
-            "with `negatives: 0`."
-        )
+    for here in _ancestors(models, name):
+        if models[here].get("recipe") != "contrastive":
+            continue
+        if _without_negatives(config, model_settings(config, models[here])):
+            through = "" if here == name else f", being made from `{here}`"
+            raise UserError(
+                f"`mining.model` is `{text}`, which is itself trained on mined negatives{through}: "
+                f"they would have to be there first. Name another model, or set `negatives: 0` for "
+                f"`{here}`."
+            )
+
+
+def _without_negatives(config: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Training sets of an embedding model whose negatives have to be mined."""
+    if not settings["negatives"]:
+        return []
+    sets = config["training_sets"]
+    return [one for one in settings["data"] if "negatives" not in sets.get(one, {})]
+
+
+def _ancestors(models: dict[str, Any], name: str) -> Iterator[str]:
+    """Yield a model and all that it is made from."""
+    yield name
+    for side in ("parent", "second"):
+        if side in models[name]:
+            yield from _ancestors(models, parse_reference(models[name][side])[0])
 
 
 def _check_merge(config: dict[str, Any], name: str, model: dict[str, Any]) -> None:
@@ -147,3 +158,14 @@ def _check_accuracy(config: dict[str, Any]) -> None:
     name = config["accuracy"]["data"]
     _check_name(config, "accuracy.data", name, PROBLEM_FILES)
     _check_roles(config, name, ("question", "answer"), "`accuracy`")
+    if name not in config["training_sets"]:
+        return  # the corpus has other texts to be measured on than to be trained on
+    for trained, model in config["models"].items():
+        is_trained = model.get("recipe") in ("sft", "rlvr")
+        if is_trained and model_settings(config, model)["data"] == name:
+            raise UserError(
+                f"`accuracy.data` is `{name}`, which `models.{trained}` is trained on: it would be "
+                "tried on problems that it has seen. Add another entry of `training_sets` with "
+                "texts that are kept back, such as `data_split: test` of the same data set, and "
+                "name that one."
+            )

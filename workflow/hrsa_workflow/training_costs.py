@@ -27,8 +27,8 @@ FLOAT32 = 4
 TRAINED_BYTES, START_BYTES = 16, 4
 # Muon, which pretraining uses for matrices, has one moment.
 MUON_BYTES = 12
-# The trainer's own checkpoint: weights and both moments.
-RESUME_BYTES = 12
+# The trainer's own checkpoints, of which two are kept: weights and both moments.
+RESUME_BYTES = 24
 # Python with torch, transformers, trl and sentence-transformers.
 PROCESS_BYTES = 0.6e9
 # Values kept for the backward pass, for each layer and unit of width, as counted in a Qwen2 block:

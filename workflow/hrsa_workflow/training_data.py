@@ -5,13 +5,34 @@ A name in a recipe's `data` is a training file of the corpus or an entry of `tra
 
 from typing import TYPE_CHECKING, Any
 
-from hrsa_workflow.instances import Instance
+from hrsa_workflow.instances import (
+    VARIANTS,
+    Instance,
+    model_settings,
+    parse_reference,
+    trained_by,
+)
 from hrsa_workflow.sources import fingerprint, source_path
 from hrsa_workflow.strict_yaml import canonical
 
 if TYPE_CHECKING:
     from hrsa_workflow.study import Study
 
+# Which of the corpus's settings each of its files depends on (every file has its own stream).
+CORPUS_SETTINGS = {
+    "problems": ("problems",),
+    "prose": ("prose",),
+    "questions": ("questions",),
+    "pairs": ("pairs",),
+    "arithmetic": ("arithmetic",),
+    "test-arithmetic": ("test_arithmetic", "evaluation"),
+    "test-problems": ("test_problems", "evaluation"),
+    "test-questions": ("questions", "evaluation"),
+    "topics": ("topics", "evaluation"),
+    "retrieval-documents": ("retrieval", "evaluation"),
+    "retrieval-queries": ("retrieval", "evaluation"),
+    "retrieval-qrels": ("retrieval", "evaluation"),
+}
 # Files of the corpus that recipes can train on.
 PROBLEM_FILES = ("problems", "arithmetic")
 PAIR_FILES = ("pairs",)
@@ -111,10 +132,31 @@ def mined_sets(study: "Study") -> list[str]:
 
 
 def mining_part(study: "Study", name: str) -> dict[str, Any]:
-    """How negatives of a set are found."""
+    """How negatives of a set are found, and how the miner reads its queries.
+
+    A miner of the study reads them as it was trained to, unless `mining.query_template` says
+    otherwise; one from outside as that key says, or else by its own folder, whatever the
+    instruction.
+    """
     settings = {key: value for key, value in study.config["mining"].items() if key != "model"}
-    entry = study.config["training_sets"].get(name, {})
-    return settings | {"instruction": entry.get("instruction")}
+    own = study.config["training_sets"].get(name, {}).get("instruction")
+    trained = _settings_of_miner(study)
+    if trained:
+        template = settings["query_template"] or trained["query_template"]
+        instruction = own or trained["instruction"]
+        return settings | {"query_template": template, "instruction": instruction}
+    return settings | ({"instruction": own} if settings["query_template"] else {})
+
+
+def _settings_of_miner(study: "Study") -> dict[str, Any] | None:
+    """What a miner of the study, or the model that it is a variant of, was trained with."""
+    models = study.config["models"]
+    name = parse_reference(study.config["mining"]["model"])[0]
+    if trained_by(models, name) != "contrastive":
+        return None
+    while models[name].get("recipe") in VARIANTS:
+        name = parse_reference(models[name]["parent"])[0]
+    return model_settings(study.config, models[name])
 
 
 def difficulty_parents(study: "Study") -> list[tuple[str, str]]:
@@ -131,12 +173,7 @@ def difficulty_settings(study: "Study", model: str) -> dict[str, Any]:
     """How problems are tried before a model is trained on them."""
     one = next(one for one in study.instances.values() if one.model == model)
     keys = ("prompt_format", "verifier", "temperature", "max_completion_tokens")
-    needed = one.settings["prompts_per_step"]
-    return canonical(
-        dict(one.settings["difficulty"])
-        | {key: one.settings[key] for key in keys}
-        | {"needed": needed}
-    )
+    return canonical(dict(one.settings["difficulty"]) | {key: one.settings[key] for key in keys})
 
 
 def instructions(study: "Study", instance: str) -> dict[str, str]:

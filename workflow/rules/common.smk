@@ -6,6 +6,7 @@ from hrsa_workflow import products
 from hrsa_workflow.code_version import code_version as script_version
 from hrsa_workflow.config import load_config
 from hrsa_workflow.instances import VARIANTS
+from hrsa_workflow.resources import JobResources
 from hrsa_workflow.snakefile import (
     ConfigurationError,
     any_of,
@@ -14,8 +15,9 @@ from hrsa_workflow.snakefile import (
     suffixes,
 )
 from hrsa_workflow.status import attempt_of
-from hrsa_workflow.study import CORPUS_SETTINGS, RECIPES, Study
+from hrsa_workflow.study import RECIPES, Study
 from hrsa_workflow.training_data import (
+    CORPUS_SETTINGS,
     difficulty_parents,
     difficulty_settings,
     mined_sets,
@@ -90,6 +92,9 @@ try:
     )
 except UserError as error:
     raise ConfigurationError(str(error)) from None
+
+# What jobs ask of a scheduler: the number at the end of a call is the least.
+asked = JobResources(study)
 
 # At --config retry_failed=true, jobs whose status record lists a failure are at their next attempt.
 attempts = {

@@ -19,12 +19,13 @@ rule accuracy:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda w: asked.mem_mb("accuracy", w.instance, 4000),
+        runtime=lambda w: asked.runtime("accuracy", w.instance, 60),
         gpu=1,
     params:
         labels=lambda w: study.labels(w.instance),
         parent=lambda w: study.instances[w.instance].parent,
+        style=lambda w: "trace" if study.writes_traces(w.instance) else "solution",
         settings=study.config["accuracy"],
         seed=study.config["seed"],
         data=study.accuracy_part(),
@@ -53,7 +54,7 @@ rule evaluate:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: asked.mem_mb("evaluate", w.instance, 4000),
         runtime=240,
         gpu=1,
     params:

@@ -31,7 +31,7 @@ for steps, instances in (study.schedules.items() if study.whole_datasets else ()
             ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=8000,
+            mem_mb=lambda w: asked.mem_mb("extract", w.instance, 8000),
             runtime=240,
             gpu=1,
         params:
@@ -76,7 +76,7 @@ rule extract_shard:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w: asked.mem_mb("extract", w.instance, 8000),
         runtime=240,
         gpu=1,
     params:

@@ -252,6 +252,7 @@ rule figure_benchmarks:
         runtime=20,
     params:
         kinds=products.model_kinds(study),
+        embedding=products.embedding_models(study),
         smoke=products.is_smoke(study),
         code=code_version("figure_benchmarks.py"),
     message:

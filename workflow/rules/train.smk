@@ -32,8 +32,8 @@ rule difficulty:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=lambda w: asked.mem_mb("difficulty", w.parent, 8000),
+        runtime=lambda w: asked.runtime("difficulty", w.parent, 240),
         gpu=1,
     params:
         settings=lambda w: difficulty_settings(study, w.model),
@@ -61,8 +61,8 @@ rule mine:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=lambda w: asked.mem_mb("mine", study.miner, 8000),
+        runtime=lambda w: asked.runtime("mine", study.miner, 240),
         gpu=1,
     params:
         settings=lambda w: mining_part(study, w.training),
@@ -92,7 +92,7 @@ rule merge:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: asked.mem_mb("merge", w.instance, 4000),
         runtime=60,
     params:
         method=lambda w: study.instances[w.instance].settings["method"],
@@ -121,7 +121,7 @@ rule reinitialised:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: asked.mem_mb("reinitialised", w.instance, 4000),
         runtime=60,
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
@@ -149,7 +149,7 @@ rule quantised:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: asked.mem_mb("quantised", w.instance, 4000),
         runtime=60,
     params:
         type=lambda w: study.instances[w.instance].settings["type"],
@@ -202,8 +202,8 @@ rule pretrain:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w: asked.mem_mb("pretrain", w.instance, 4000),
+        runtime=lambda w: asked.runtime("pretrain", w.instance, 120),
         gpu=1,
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
@@ -234,8 +234,8 @@ rule sft:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w: asked.mem_mb("sft", w.instance, 4000),
+        runtime=lambda w: asked.runtime("sft", w.instance, 120),
         gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
@@ -266,8 +266,8 @@ rule rlvr:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda w: asked.mem_mb("rlvr", w.instance, 4000),
+        runtime=lambda w: asked.runtime("rlvr", w.instance, 240),
         gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
@@ -298,8 +298,8 @@ rule continued:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w: asked.mem_mb("continued", w.instance, 4000),
+        runtime=lambda w: asked.runtime("continued", w.instance, 120),
         gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,
@@ -332,8 +332,8 @@ rule contrastive:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w: asked.mem_mb("contrastive", w.instance, 4000),
+        runtime=lambda w: asked.runtime("contrastive", w.instance, 120),
         gpu=lambda w: study.gpus(w.instance),
     params:
         seed=lambda w: study.instances[w.instance].train_seed,

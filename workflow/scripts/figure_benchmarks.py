@@ -8,4 +8,6 @@ with job(snakemake):
     from hrsa_workflow.tables import BENCHMARKS, read
 
     table = read(snakemake.input.tables, BENCHMARKS)
-    save_figure(benchmark_table(table, kinds=snakemake.params.kinds), snakemake)
+    params = snakemake.params
+    fig = benchmark_table(table, kinds=params.kinds, embedding=params.embedding)
+    save_figure(fig, snakemake)

@@ -342,6 +342,18 @@ class TestBenchmarks:
         assert "not scored" in texts(panel(fig, "TopicClassification"))
         assert "not scored" not in texts(panel(fig, "TopicRetrieval"))
 
+    def test_variants_of_embedding_models_are_drawn_as_such(self):
+        table = study.benchmarks_table()
+        small = table[table["model"] == "sft-emb-b"].assign(model="small", recipe="quantised")
+        names = ["base-emb", "rlvr-emb", "sft-emb", "sft-emb-b", "small"]
+        fig = benchmark_table(pd.concat([table, small]), embedding=names)
+        ax = panel(fig, "TopicRetrieval")
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert len(dashed) == 3  # as without it: two backbones and BM25
+        labelled = panel(fig, "TopicClassification").get_yticklabels()
+        drawn = [label.get_text() for label in labelled]
+        assert drawn.index("small") < drawn.index("base")
+
     def test_many_tasks_become_means_per_suite_and_type(self):
         table = study.benchmarks_table()
         retrieval = table[table["type"] == "Retrieval"]
@@ -469,6 +481,14 @@ class TestTrainingCurves:
         assert {line.get_color() for line in contrastive.lines} == {
             style.kind_colour("base"), style.kind_colour("sft"),
         }  # fmt: skip
+
+    def test_a_model_without_a_kind_has_no_kind_s_colour(self):
+        fig = loss_curves(study.curves_table(), kinds={"sft-emb": "sft"})
+        contrastive = panel(fig, "contrastive")
+        assert {line.get_color() for line in contrastive.lines} == {
+            style.kind_colour("sft"), style.QUIET,
+        }  # fmt: skip
+        assert style.QUIET not in style.KIND_COLOURS.values()
 
     def test_no_training(self):
         curves = study.curves_table()

@@ -102,6 +102,8 @@ def a_job(tmp_path, gpu=1):
     """What Snakemake hands to the script of a training."""
     (tmp_path / "base").mkdir(exist_ok=True)
     (tmp_path / "base" / "record.json").write_text('{"sha256": "0a"}')
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.parquet").write_bytes(name.encode())
     return SimpleNamespace(
         input=Named(
             parent_record=str(tmp_path / "base" / "record.json"),
@@ -172,6 +174,24 @@ def test_state_of_another_training_is_not_gone_on_from(tmp_path, change, kept):
     look = recipe_that(lambda output, args: found.append((args["resume"] / "state").exists()))
     run_recipe(job, look)
     assert found == [kept]
+
+
+def test_state_of_a_training_on_other_bytes_is_not_gone_on_from(tmp_path):
+    """As of other mined negatives, or of another table of difficulty, under the same parameters."""
+
+    def die(output, arguments):
+        (arguments["resume"] / "state").write_text("half")
+        raise KeyboardInterrupt
+
+    job = a_job(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(job, recipe_that(die))
+    (tmp_path / "model").rmdir()
+    (tmp_path / "a.parquet").write_bytes(b"mined by another model")
+    found = []
+    look = recipe_that(lambda output, args: found.append((args["resume"] / "state").exists()))
+    run_recipe(job, look)
+    assert found == [False]
 
 
 def test_the_recipe_starts_from_its_seed_whatever_was_drawn_before(training, monkeypatch, tmp_path):

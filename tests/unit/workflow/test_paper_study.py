@@ -7,6 +7,7 @@ import yaml
 
 from hrsa_workflow.config import load_config
 from hrsa_workflow.study import Study
+from hrsa_workflow.training_data import mining_part
 
 FILE = Path(__file__).parents[3] / "studies" / "paper.yaml"
 SETTINGS = {
@@ -75,6 +76,19 @@ def test_gradients_are_cached_in_micro_batches(settings):
 def test_a_negative_scores_at_most_95_percent_of_the_positive(study):
     assert study.config["mining"]["relative_margin"] == 0.05
     assert study.config["mining"]["negatives"] == 3
+
+
+def test_the_miner_reads_queries_with_the_instructions_of_the_sets(study):
+    part = mining_part(study, "nq")
+    assert part["query_template"] == SETTINGS["query_template"]
+    assert part["instruction"] == study.config["training_sets"]["nq"]["instruction"]
+
+
+def test_no_file_of_the_generated_corpus_is_needed(study):
+    """Language models come ready-made; one that is trained here is tried on texts kept back."""
+    assert study.language_models == []
+    assert study.accuracy_file() == "results/paper/datasets/training/gsm8k-test.parquet"
+    assert study.config["training_sets"]["gsm8k-test"]["data_split"] == "test"
 
 
 def test_the_ablation_has_adapters_of_the_paper_s_size_and_else_the_same(study, settings):

@@ -294,8 +294,8 @@ def test_lora_trains_its_rank_times_the_sides_of_the_matrices(study):
     full, size = cost_of(study, "sft.s0")
     study["models"]["sft"]["lora"] = {"rank": 2, "alpha": 4, "dropout": 0.0}
     lora, _ = cost_of(study, "sft.s0")
-    assert lora.resume.value == 12 * 2 * size.sides
-    assert full.resume.value == 12 * size.parameters
+    assert lora.resume.value == 2 * 12 * 2 * size.sides  # two states of the run are kept
+    assert full.resume.value == 2 * 12 * size.parameters
     assert lora.saved == full.saved == Estimate(4.0 * size.parameters)
     assert lora.memory.value < full.memory.value
 
@@ -320,6 +320,17 @@ def test_trying_problems_costs_their_samples(study):
 
 
 # -- analysis --------------------------------------------------------------------------------------
+
+
+def test_answers_with_a_trace_are_longer_whoever_learnt_to_write_them(study):
+    study["models"] |= {
+        "after": {"recipe": "rlvr", "parent": "sft.s0", "loss_type": "grpo"},
+        "alone": {"recipe": "rlvr", "parent": "base", "loss_type": "grpo"},
+    }
+    found = made(study)
+    costs = AnalysisCosts(found, model_sizes(found))
+    assert costs.accuracy("after") == costs.accuracy("sft.s0")
+    assert costs.accuracy("after").value > 1.5 * costs.accuracy("alone").value
 
 
 def test_activations_take_a_number_for_each_token_layer_and_dimension(study):

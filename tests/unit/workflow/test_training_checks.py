@@ -100,6 +100,60 @@ def test_who_cannot_mine(mining, miner, match):
     refused(mining, match)
 
 
+@pytest.mark.parametrize(
+    "made_from",
+    [
+        {"recipe": "contrastive", "parent": "base-emb.s0", "negatives": 0},
+        {"recipe": "merge", "parent": "miner", "second": "base-emb.s1"},
+        {"recipe": "quantised", "parent": "base-emb.s0"},
+    ],
+)
+def test_what_is_made_from_mined_negatives_cannot_mine_them(mining, made_from):
+    mining["models"]["again"] = made_from
+    mining["mining"]["model"] = "again"
+    refused(mining, "`again`, which is itself trained on mined negatives, being made from `base-")
+
+
+def test_a_model_that_is_trained_on_negatives_of_its_sets_can_mine(mining, pairs_file):
+    own = {"path": pairs_file, "query": "q", "document": "d", "negatives": "n"}
+    mining["training_sets"] = {"own": own}
+    mining["models"]["miner"] |= {"negatives": 1, "data": ["own"]}
+    assert mined_sets(made(mining)) == ["pairs"]
+
+
+def test_a_miner_of_the_study_reads_queries_as_it_was_trained_to(mining, pairs_file):
+    nq = {"path": pairs_file, "query": "q", "document": "d", "instruction": "Find it"}
+    mining["training_sets"] = {"nq": nq}
+    mining["models"]["base-emb"]["data"] = ["pairs", "nq"]
+    mining["models"]["miner"] |= {
+        "query_template": "Do {instruction}: {query}",
+        "instruction": "Look",
+    }
+    mining["models"]["small-miner"] = {"recipe": "quantised", "parent": "miner"}
+    for miner in ("miner", "small-miner"):
+        mining["mining"]["model"] = miner
+        found = {name: mining_part(made(mining), name) for name in ("pairs", "nq")}
+        assert [part["instruction"] for part in found.values()] == ["Look", "Find it"]
+        assert {part["query_template"] for part in found.values()} == {"Do {instruction}: {query}"}
+    mining["mining"]["query_template"] = "{instruction} {query}"
+    assert mining_part(made(mining), "nq")["query_template"] == "{instruction} {query}"
+
+
+def test_an_instruction_that_a_miner_does_not_read_does_not_mine_again(mining, pairs_file):
+    nq = {"path": pairs_file, "query": "q", "document": "d"}
+    mining["models"]["miner"] = {"hub": "owner/name"}
+
+    def part(instruction, **changes):
+        sets = {"nq": nq | {"instruction": instruction}}
+        config = mining | {"training_sets": sets, "mining": mining["mining"] | changes}
+        return mining_part(made(config), "nq")
+
+    assert part("Find it") == part("Look for it")
+    assert "instruction" not in part("Find it")
+    read = {"query_template": "{instruction} {query}"}
+    assert part("Find it", **read)["instruction"] == "Find it"
+
+
 def test_an_unknown_training_set_is_named_with_the_nearest(study):
     study["models"]["base-emb"]["data"] = ["pair"]
     refused(study, "Did you mean `pairs`")
@@ -115,9 +169,25 @@ def test_a_training_set_must_have_the_roles_that_a_recipe_reads(study, pairs_fil
     refused(study, "does not say what its `solution` is")
 
 
-def test_a_training_set_cannot_have_the_name_of_a_corpus_file(study, pairs_file):
-    study["training_sets"] = {"pairs": {"path": pairs_file, "query": "q", "document": "d"}}
-    refused(study, "`pairs` stands for a file of the generated")
+@pytest.mark.parametrize("name", ["pairs", "prose", "test-problems", "retrieval-qrels"])
+def test_a_training_set_cannot_have_the_name_of_a_corpus_file(study, pairs_file, name):
+    study["training_sets"] = {name: {"path": pairs_file, "query": "q", "document": "d"}}
+    refused(study, f"`{name}` stands for a file of the generated")
+
+
+@pytest.mark.parametrize("recipe", ["sft", "rlvr"])
+def test_accuracy_is_not_measured_on_what_a_model_is_trained_on(study, pairs_file, recipe):
+    gsm = {"path": pairs_file, "question": "q", "answer": "d", "trace": "d"}
+    study["training_sets"] = {"gsm": gsm, "gsm-test": gsm | {"samples": 5}}
+    study["recipes"] = {"rlvr": {"loss_type": "grpo"}}
+    study["models"]["tuned"] = {"recipe": recipe, "parent": "base", "data": "gsm"}
+    study["accuracy"] = {"data": "gsm"}
+    refused(study, "`accuracy.data` is `gsm`, which `models.tuned` is trained on.*`data_split")
+    study["accuracy"] = {"data": "gsm-test"}
+    assert made(study).accuracy_file() == "results/tiny/datasets/training/gsm-test.parquet"
+    # the corpus keeps other problems back
+    study["models"]["tuned"]["data"], study["accuracy"] = "problems", {"data": "problems"}
+    load_config(study)
 
 
 def test_a_training_set_says_where_it_comes_from(study):
@@ -151,6 +221,7 @@ def test_problems_are_tried_once_for_all_seeds_of_a_model(study):
     file = "results/tiny/datasets/difficulty/rlvr/base.parquet"
     assert found.training_files("rlvr.s0") == found.training_files("rlvr.s1") == [file]
     assert difficulty_settings(found, "rlvr")["problems"] == 100
+    assert "needed" not in difficulty_settings(found, "rlvr")  # that is the training's matter
     smoke = made(study, scale="smoke", smoke={"problems": 9})
     assert difficulty_settings(smoke, "rlvr")["problems"] == 9
     study["models"]["rlvr"]["difficulty"] |= {"low": 0.9, "high": 0.1}
@@ -192,6 +263,36 @@ def test_a_model_from_outside_that_is_trained_further_is_tried_too(study, tmp_pa
     assert "outside" not in made(study).language_models
     study["models"]["tuned"] = {"recipe": "sft", "parent": "outside"}
     assert "outside" in made(study).language_models
+
+
+def test_variants_of_language_models_are_tried_whatever_side_they_are_made_from(study):
+    study["models"] |= {
+        "outside": {"hub": "owner/name"},
+        "apart": {"hub": "owner/apart"},
+        "tuned": {"recipe": "sft", "parent": "outside"},
+        "small": {"recipe": "quantised", "parent": "outside"},
+        "both": {"recipe": "merge", "parent": "apart", "second": "tuned"},
+        "small-both": {"recipe": "quantised", "parent": "both"},
+        "small-apart": {"recipe": "quantised", "parent": "apart"},
+        "small-emb": {"recipe": "quantised", "parent": "base-emb.s0"},
+    }
+    found = made(study).language_models
+    assert {"outside", "tuned", "small", "both", "small-both"} <= set(found)
+    assert not {"apart", "small-apart", "small-emb"} & set(found)
+
+
+def test_who_learnt_to_write_traces_writes_them_ever_after(study):
+    rlvr = {"recipe": "rlvr", "loss_type": "grpo"}
+    study["models"] |= {
+        "short": {"recipe": "sft", "parent": "sft.s0", "completion": "solution"},
+        "after": rlvr | {"parent": "sft.s0"},
+        "alone": rlvr | {"parent": "base"},
+        "small": {"recipe": "quantised", "parent": "after"},
+        "both": {"recipe": "merge", "parent": "base", "second": "sft.s0"},
+    }
+    found = made(study)
+    writing = {name for name in found.language_models if found.writes_traces(name)}
+    assert writing == {"sft.s0", "sft.s1", "after", "small", "both"}
 
 
 def test_a_control_of_a_model_from_outside_reads_no_problems(study):

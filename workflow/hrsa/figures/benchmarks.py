@@ -1,6 +1,6 @@
 """Benchmark scores: a dot per training seed and the mean per task, beside reference lines."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,17 +17,23 @@ _METRIC_LABELS = {"ndcg_at_10": "nDCG at 10", "f1": "F1", "max_f1": "best F1"}
 _LEXICAL = "bm25"
 
 
-def benchmark_table(benchmarks: pd.DataFrame, *, kinds: Mapping[str, str] | None = None) -> Figure:
+def benchmark_table(
+    benchmarks: pd.DataFrame,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    embedding: Collection[str] | None = None,
+) -> Figure:
     """Draw scores per task above a table of means and spreads.
 
     Parameters
     ----------
     benchmarks : DataFrame
-        The table of benchmarks. Models of the recipe `contrastive` are the embedding models; all
-        others (backbones, BM25) are drawn as reference lines. Where no model has that recipe only
-        BM25 is a reference.
+        The table of benchmarks. Other models than the embedding models (backbones, BM25) are drawn
+        as reference lines; where no embedding model was scored only BM25 is a reference.
     kinds : mapping of model name to kind, optional
         Gives models the colours of `base`, `sft`, `rlvr`, …
+    embedding : collection of str, optional
+        Names of the embedding models; None: those of the recipe `contrastive`.
 
     Returns
     -------
@@ -39,7 +45,7 @@ def benchmark_table(benchmarks: pd.DataFrame, *, kinds: Mapping[str, str] | None
     if frame.empty:
         return style.empty_figure(title, "no benchmark scores")
     frame, grouped = _panels(frame)
-    models, references = _split(frame, kinds or {})
+    models, references = _split(frame, kinds or {}, embedding)
     panels = sorted(set(frame["panel"]))
     columns = min(len(panels), 3)
     n_rows = -(-len(panels) // columns)
@@ -82,9 +88,14 @@ def _panels(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return means, "; ".join(f"{name} ({count} tasks)" for name, count in counts.items())
 
 
-def _split(frame: pd.DataFrame, kinds: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _split(
+    frame: pd.DataFrame, kinds: Mapping[str, str], embedding: Collection[str] | None
+) -> tuple[list[str], list[str]]:
     """Return the models under study and the reference points, both in a fixed order."""
-    trained = frame[frame["recipe"] == "contrastive"]
+    if embedding is None:
+        trained = frame[frame["recipe"] == "contrastive"]
+    else:
+        trained = frame[frame["model"].isin(list(embedding))]
     if trained.empty:
         trained = frame[frame["model"] != _LEXICAL]
     order = list(_KIND_ORDER)

@@ -178,15 +178,22 @@ def _trainings(rows: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
 
 
 def _model_colours(rows: pd.DataFrame, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Give each model the colour of its kind, or of its recipe when it is alone in the panel."""
+    """Give each model the colour of its kind, or of its recipe when it is alone in the panel.
+
+    Where some have a kind, the others are grey: no other colour than their own kind's is theirs.
+    Where none has one, colours only tell models apart.
+    """
     recipes = dict(zip(rows["model"], rows["recipe"], strict=True))
     palette = list(style.KIND_COLOURS.values())
+    some_have_kinds = any(model in kinds for model in recipes)
     colours = {}
     for i, model in enumerate(sorted(recipes)):
-        kind = kinds.get(model)
-        if kind is None and len(recipes) == 1:
-            kind = style.RECIPE_KINDS.get(recipes[model], "base")
-        colours[model] = style.kind_colour(kind) if kind else palette[i % len(palette)]
+        if some_have_kinds:
+            colours[model] = style.kind_colour(kinds.get(model))
+        elif len(recipes) == 1:
+            colours[model] = style.kind_colour(style.RECIPE_KINDS.get(recipes[model], "base"))
+        else:
+            colours[model] = palette[i % len(palette)]
     return colours
 
 
