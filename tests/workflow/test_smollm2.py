@@ -70,5 +70,6 @@ def test_the_real_model_is_trained_by_each_recipe(results):
 
 def test_the_real_model_solves_some_problems_sometimes(results):
     tried = pd.read_csv(results / "datasets" / "difficulty" / "rlvr" / "smollm2.csv")
-    assert tried["kept"].sum() >= 2
-    assert tried.loc[tried["kept"], "solved"].between(0.1, 0.9).all()
+    assert len(tried) == 16
+    assert 0 < tried["solved"].mean() < 1
+    assert tried["solved"].between(0.1, 0.9).sum() >= 2

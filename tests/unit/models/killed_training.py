@@ -44,8 +44,17 @@ def main(folder: Path, recipes: list[str]) -> None:
     (folder / "exits.json").write_text(json.dumps(exits))
 
 
-def forked(task: Callable[[], None]) -> int:
-    """Run a task in a process of its own; its exit code, negative for the signal that ended it."""
+def forked(task: Callable[[], None], *, tries: int = 4) -> int:
+    """Run a task in a process of its own; its exit code, negative for the signal that ended it.
+
+    A fork of a process that has loaded so much may crash in native code of its own accord. It is
+    then begun again: a crash is one kill more, after which the training has to go on as well.
+    """
+    ended = _forked_once(task)
+    return forked(task, tries=tries - 1) if ended == -signal.SIGSEGV and tries > 1 else ended
+
+
+def _forked_once(task: Callable[[], None]) -> int:
     child = os.fork()
     if child == 0:
         try:
