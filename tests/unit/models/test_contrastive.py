@@ -1,6 +1,7 @@
 """Contrastive training: the loss is InfoNCE, means leave instructions out, batches are clean."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from hrsa.errors import UserError
 from hrsa.models import contrastive
 from hrsa.models.batch_mixture import SharesBatchSampler, shares_sampler
 from hrsa.models.contrastive import embedding_model, info_nce, train, with_instructions
+from hrsa.models.embedding import embedding_settings
 from hrsa.models.instructions import instruction_prompt
 from hrsa.models.loading import weights_sha256
 from hrsa.models.training_pairs import clean_pairs, load_pairs
@@ -142,6 +144,27 @@ def test_a_set_without_an_instruction_is_read_bare():
 def test_a_template_whose_instruction_cannot_be_left_out_is_refused(template):
     with pytest.raises(UserError, match="query_template"):
         instruction_prompt(template, "Find")
+
+
+def test_a_chat_template_changes_no_text(tmp_path, qwen_folder, model):
+    chat = tmp_path / "chat"
+    shutil.copytree(qwen_folder, chat)
+    tokenizer = AutoTokenizer.from_pretrained(chat)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    )
+    tokenizer.save_pretrained(chat)
+    assert AutoTokenizer.from_pretrained(chat).chat_template
+    wrapped = embedding_model(chat, max_length=64)
+    prompt = instruction_prompt(TEMPLATE, "Find the text")
+    for options in ({}, {"prompt": prompt}):
+        np.testing.assert_array_equal(
+            wrapped.encode([" apple"], **options), model.encode([" apple"], **options)
+        )
+    contrastive.save(wrapped, tmp_path / "saved")
+    assert embedding_settings(tmp_path / "saved").pooling == ("mean",)
+    again = SentenceTransformer(str(tmp_path / "saved"), local_files_only=True)
+    np.testing.assert_array_equal(again.encode(["apple"]), model.encode(["apple"]))
 
 
 def pairs_frame(n=40):

@@ -41,6 +41,9 @@ from hrsa.models.trainers import (
 from hrsa.models.training_pairs import ANCHOR, load_pairs
 
 RECIPE = "contrastive"
+# Said outright: where a tokenizer has a chat template, sentence-transformers would send every text
+# through it, and could not leave an instruction out of the mean.
+PLAIN_TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 
 
 def train(
@@ -133,7 +136,12 @@ def whole_batches(batch_size: int) -> dict[str, Any]:
 
 def embedding_model(parent: Path, *, max_length: int) -> SentenceTransformer:
     """A backbone with bidirectional attention under mean pooling."""
-    transformer = Transformer(str(parent), max_seq_length=max_length)
+    transformer = Transformer(
+        str(parent),
+        max_seq_length=max_length,
+        modality_config=PLAIN_TEXT,
+        module_output_name="token_embeddings",
+    )
     # As stored, weights of a model from outside are often bfloat16, too coarse for small steps.
     transformer.model.float()
     # sentence-transformers drops is_causal from its config arguments without a word
