@@ -195,6 +195,20 @@ def test_what_fits_into_memory_is_a_divisor_of_what_a_process_computes_at_a_time
     assert f"a smaller `{length}`" in str(error.value)
 
 
+def test_no_training_uses_cudnn_s_attention_whose_gradients_can_be_no_numbers(tmp_path):
+    used = []
+
+    def train(**_):
+        used.append(torch.backends.cuda.cudnn_sdp_enabled())
+        used.append(torch.backends.cuda.flash_sdp_enabled())
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    trainer = SimpleNamespace(args=None, add_callback=lambda _: None, train=train)
+    run(trainer, tmp_path, settings=SFT)
+    assert used == [False, True]
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_less_than_one_example_at_a_time_is_not_proposed(monkeypatch, tmp_path):
     def fail(**_):
         raise MemoryError

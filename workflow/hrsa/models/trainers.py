@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import TrainerCallback
 
 from hrsa.errors import UserError
@@ -18,6 +19,10 @@ from hrsa.models.resume import last_whole_checkpoint
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Times the norm of the weights at the start: training that goes well moves them far less.
 BLOWN_UP = 10
+# All but cuDNN's, PyTorch's first choice on recent GPUs: where padding is masked, the gradient of a
+# query whose scores are all very low is no number there if the length is 64 more than a multiple of
+# 128 (PyTorch 2.11 to 2.13, its issue 196678). Models with massive activations have such queries.
+ATTENTION_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def common_arguments(resume: Path, *, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +132,8 @@ def run(trainer: Any, resume: Path, *, settings: dict[str, Any]) -> None:
     """
     trainer.add_callback(StopWhereItDiverges())
     try:
-        trainer.train(resume_from_checkpoint=resume_from(resume))
+        with sdpa_kernel(ATTENTION_KERNELS):
+            trainer.train(resume_from_checkpoint=resume_from(resume))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
