@@ -103,6 +103,31 @@ def check_shares(
     )
 
 
+def check_without_negatives(
+    name: str, settings: Mapping[str, Any], training_sets: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Check that sets without hard negatives are sets that a model trains on.
+
+    Raises
+    ------
+    UserError
+        Another set is named, or none of those that are left has negatives.
+    """
+    without = settings["without_negatives"]
+    parts = list(_parts(settings["data"], training_sets))
+    unknown = [one for one in without if one not in parts]
+    if unknown:
+        raise UserError(
+            f"`without_negatives` of `models.{name}` names `{unknown[0]}`, which the model does "
+            f"not train on; allowed: {', '.join(parts)}."
+        )
+    if settings["negatives"] and set(without) == set(parts):
+        raise UserError(
+            f"`without_negatives` of `models.{name}` names every set that it trains on. Set "
+            "`negatives: 0` instead."
+        )
+
+
 def _parts(data: Iterable[str], training_sets: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     for one in data:
         yield from [one] if one in training_sets else PAIR_PARTS.get(one, [one])

@@ -6,7 +6,13 @@ from typing import Any
 
 from hrsa.errors import UserError
 from hrsa_workflow.instances import model_settings, parse_reference, resolve, trained_by
-from hrsa_workflow.recipe_checks import check_batches, check_rlvr, check_shares, check_template
+from hrsa_workflow.recipe_checks import (
+    check_batches,
+    check_rlvr,
+    check_shares,
+    check_template,
+    check_without_negatives,
+)
 from hrsa_workflow.training_data import CORPUS_SETTINGS, PAIR_FILES, PROBLEM_FILES
 
 # Columns that a training set from outside must have, by the recipe that trains on it.
@@ -42,6 +48,7 @@ def check_training(config: dict[str, Any]) -> None:
             if recipe == "contrastive":
                 _check_negatives(config, name, settings)
                 check_shares(name, settings, config["training_sets"])
+                check_without_negatives(name, settings, config["training_sets"])
                 check_template(f"models.{name}.query_template", settings["query_template"])
             check_batches(name, settings)
         if recipe == "merge":

@@ -40,6 +40,7 @@ SETTINGS = {
     "max_length": 64,
     "negatives": 0,
     "shares": None,
+    "without_negatives": [],
     "query_template": TEMPLATE,
     "instruction": None,
     "instructions": {},
@@ -203,6 +204,18 @@ def test_short_lists_are_filled_with_other_documents_and_counted(tmp_path):
         assert set(negatives) <= set(documents)
         if i % 2:
             assert negatives[0] == documents[(i + 1) % 6]
+
+
+def test_a_set_named_as_without_negatives_has_none(tmp_path):
+    documents = pairs_frame(6)["document"].tolist()
+    frame = pairs_frame(6).assign(kind=["text"] * 3 + ["word"] * 3)
+    frame["negatives"] = [[documents[(i + 1) % 6]] for i in range(6)]
+    frame.to_parquet(tmp_path / "pairs.parquet")
+    files = {"pairs": tmp_path / "pairs.parquet"}
+    sets, _, _ = load_pairs(files, negatives=1, seed=0, without=["pairs-word"])
+    assert sets["pairs-text"].column_names == ["anchor", "positive", "negative_1"]
+    assert sets["pairs-word"].column_names == ["anchor", "positive"]
+    assert len(sets["pairs-word"]) == 3
 
 
 def test_a_set_with_the_name_of_a_kind_of_another_is_refused(tmp_path):

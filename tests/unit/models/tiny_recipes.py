@@ -73,6 +73,7 @@ CONTRASTIVE = COMMON | {
     "temperature": 0.02,
     "max_length": 64,
     "negatives": 0,
+    "without_negatives": [],
     "shares": None,
     "instruction": None,
     "instructions": {},

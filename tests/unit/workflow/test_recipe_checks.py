@@ -45,6 +45,23 @@ def test_shares_of_all_sets_are_taken(embedding):
 
 
 @pytest.mark.parametrize(
+    ("without", "match"),
+    [
+        (["pairs"], "names `pairs`.*allowed: pairs-text, pairs-word, nq"),
+        (["pairs-text", "pairs-word", "nq"], "names every set.*negatives: 0"),
+    ],
+)
+def test_sets_without_hard_negatives_are_some_of_those_trained_on(embedding, without, match):
+    models = embedding["models"]
+    models["miner"] = {"recipe": "contrastive", "parent": "base"}
+    embedding["mining"] = {"model": "miner"}
+    models["base-emb"] |= {"negatives": 1, "without_negatives": ["pairs-word", "nq"]}
+    load_config(embedding)
+    models["base-emb"]["without_negatives"] = without
+    refused(embedding, match)
+
+
+@pytest.mark.parametrize(
     "template", ["query: {query}", "{instruction}\n{query}", "{instruction} x"]
 )
 def test_a_template_has_an_instruction_and_ends_with_the_query(embedding, template):

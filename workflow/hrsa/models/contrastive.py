@@ -69,15 +69,18 @@ def train(
     settings : dict
         Those of every recipe (see `hrsa.models.trainers.common_arguments`), batch_size (pairs of a
         step, over all processes), micro_batch, lora, checkpoints; and temperature (τ), max_length
-        (tokens of a query or document), negatives (hard ones for each query), shares (of the
-        batches, by set; None: by the sets' sizes), query_template, instruction (for sets without
+        (tokens of a query or document), negatives (hard ones for each query),
+        without_negatives (sets that have none), shares (of the batches, by set; None: by the sets'
+        sizes), query_template, instruction (for sets without
         one of their own), instructions (by set).
     """
     assert parent is not None, "contrastive training starts from a parent model"
     model = embedding_model(parent, max_length=settings["max_length"])
     before = backbone_weights(backbone_of(model))
     model[0].model = add_lora(model[0].model, settings["lora"], seed=seed)
-    sets, files_of, counts = load_pairs(data, negatives=settings["negatives"], seed=seed)
+    sets, files_of, counts = load_pairs(
+        data, negatives=settings["negatives"], seed=seed, without=settings["without_negatives"]
+    )
     sets, prompts = with_instructions(sets, files_of, settings)
     arguments = SentenceTransformerTrainingArguments(
         **common_arguments(resume, seed=seed, settings=settings),

@@ -1,6 +1,6 @@
 """Pairs for contrastive training: read, cleaned, with as many hard negatives as are asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Counts:
 
 
 def load_pairs(
-    files: Mapping[str, Path], *, negatives: int, seed: int
+    files: Mapping[str, Path], *, negatives: int, seed: int, without: Collection[str] = ()
 ) -> tuple[DatasetDict, dict[str, str], dict[str, Any]]:
     """Read the training sets of an embedding model; a batch comes from one of them.
 
@@ -58,6 +58,8 @@ def load_pairs(
         Hard negatives for each query.
     seed : int
         Draws the random documents where a list of hard negatives is short.
+    without : collection of str
+        Sets (as they are returned) that have no hard negatives, whatever their file holds.
 
     Returns
     -------
@@ -90,7 +92,8 @@ def load_pairs(
                     "the pairs of one kind of another. Rename the entry."
                 )
             files_of[part_name] = name
-            sets[part_name], filled = _with_negatives(part, part_name, negatives, seed)
+            wanted = 0 if part_name in without else negatives
+            sets[part_name], filled = _with_negatives(part, part_name, wanted, seed)
             counts += filled
     return DatasetDict(sets), files_of, asdict(counts)
 
