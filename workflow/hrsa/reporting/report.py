@@ -234,7 +234,8 @@ def _source(settings: Mapping[str, Any]) -> str:
         revision = settings.get("revision")
         return f"hub: {settings['hub']}" + (f" at {revision}" if revision else "")
     # The last part of the path: a page that is passed on should not tell the folders of a machine.
-    return f"folder {Path(str(settings.get('path', ''))).name}"
+    place = Path(str(settings.get("path", "")))
+    return f"{'file' if place.suffix == '.gguf' else 'folder'} {place.name}"
 
 
 def _pair_rows(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
