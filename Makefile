@@ -37,6 +37,7 @@ benchmark: $(STAMP)
 	$(BIN)/python -m hrsa_workflow.benchmark_similarity
 	$(BIN)/python -m hrsa_workflow.benchmark_extraction
 	$(BIN)/python -m hrsa_workflow.benchmark_store
+	$(BIN)/python -m hrsa_workflow.benchmark_evaluation
 	$(BIN)/python -m hrsa_workflow.overhead
 
 # The lock first (exact versions of everything but torch), then torch by name and version: which

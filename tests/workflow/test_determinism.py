@@ -12,8 +12,12 @@ def test_two_clean_runs_give_equal_tables(finished, fresh):
     assert [name for name in names if name.endswith(".csv")] == [
         "accuracy.csv",
         "benchmarks.csv",
+        "claims.csv",
+        "differences.csv",
         "dose.csv",
         "effects.csv",
+        "published_alignment.csv",
+        "reanalysis.csv",
         "similarity.csv",
     ]
     for name in names:

@@ -1,4 +1,4 @@
-"""The `hrsa` command: compare two activation files, look into one.
+"""The `hrsa` command: compare two activation files, look into one, plan a study.
 
 A thin front of the library: it reads arguments, calls, prints. What a user can mend is told in one
 paragraph on standard error.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hrsa.activations.store import Activations
+    from hrsa.statistics.power import Plan
 
 DAMAGED = 1
 BAD_INPUT = 2
@@ -199,6 +200,46 @@ def inspect(
         typer.echo("checksums: all match")
 
 
+@app.command()
+def power(
+    tasks: Annotated[int, typer.Option(help="Benchmark tasks.")],
+    items: Annotated[int, typer.Option(help="Items (queries, pairs) of each task.")],
+    margin: Annotated[
+        float, typer.Option(help="Largest difference that would not matter, in points of score.")
+    ],
+    item_spread: Annotated[
+        float, typer.Option(help="Standard deviation of the difference between items of a task.")
+    ],
+    task_spread: Annotated[
+        float, typer.Option(help="The same between tasks, of their true differences.")
+    ],
+    seeds: Annotated[int, typer.Option(help="Training seeds of either model.")] = 1,
+    seed_spread: Annotated[
+        float | None,
+        typer.Option(help="The same between training seeds, of the mean over all tasks."),
+    ] = None,
+) -> None:
+    """Plan a study that wants to show that two models score the same.
+
+    Prints how probably a true difference of zero is found equivalent (TOST at 0.05) over tasks,
+    over training seeds and over the items of a task, and how many of them would do. Margin and
+    spreads are in one unit. Ends with 0, or 2 on bad input.
+    """
+    with _told(BAD_INPUT):
+        from hrsa.statistics.power import plan
+
+        planned = plan(
+            items,
+            tasks,
+            seeds,
+            item_spread=item_spread,
+            task_spread=task_spread,
+            seed_spread=seed_spread,
+            margin=margin,
+        )
+        typer.echo(_plan_table(planned))
+
+
 @contextmanager
 def _told(code: int) -> Iterator[None]:
     """End with ``code`` and one paragraph where the user gave something that cannot be used."""
@@ -237,6 +278,32 @@ def _write(table: "pd.DataFrame", path: Path) -> None:
         table.to_csv(path, index=False, float_format="%.10g", na_rep="", lineterminator="\n")
     except OSError as error:
         raise UserError(f"{path}: the table cannot be written here ({error.strerror}).") from None
+
+
+def _plan_table(plan: "Plan") -> str:
+    """One line for each test, aligned, and below it why a test is not there."""
+    units = (plan.tasks, plan.seeds, plan.items)
+    rows: list[tuple[str, ...]] = [
+        ("over", "n", "spread", "power", "smallest margin", "detectable difference", "needed")
+    ]
+    for unit in units:
+        scores = (unit.smallest_margin, unit.detectable_difference)
+        shown = ["–" if number is None else f"{number:.3g}" for number in (unit.spread, *scores)]
+        shown.insert(1, "–" if unit.power is None else f"{unit.power:.2f}")
+        needed = "–" if unit.units_needed is None else str(unit.units_needed)
+        name = "items of a task" if unit is plan.items else unit.unit
+        rows.append((name, str(unit.n), *shown, needed))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"Power to find a true difference of 0 equivalent within ±{plan.margin:g}; "
+        "the other columns are for a power of 0.8.",
+        *(
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in rows
+        ),
+        *(f"No test over {unit.unit}: {unit.reason}." for unit in units if unit.reason),
+    ]
+    return "\n".join(lines)
 
 
 def _described(activations: "Activations") -> str:

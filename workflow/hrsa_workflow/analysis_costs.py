@@ -14,7 +14,13 @@ from hrsa.similarity.pair_sums import ROWS_OF_SUMS, operations
 from hrsa_workflow.estimates import BOUND, ROUGH, UNKNOWN, Estimate, as_estimate, total
 from hrsa_workflow.sizes import ModelSize
 from hrsa_workflow.study import Study
-from hrsa_workflow.text_sizes import Texts, dataset_texts, generated, training_texts
+from hrsa_workflow.text_sizes import (
+    Texts,
+    dataset_texts,
+    generated,
+    task_texts,
+    training_texts,
+)
 from hrsa_workflow.training_costs import FLOAT32, FORWARD, LONGEST, PROCESS_BYTES, with_chat
 from hrsa_workflow.training_data import mined_sets
 
@@ -233,18 +239,13 @@ class AnalysisCosts:
         if size is None:
             return UNKNOWN
         corpus, seed = self.study.config["corpus"], self.study.config["seed"]
-        texts = {
-            "TopicClassification": {"topics": sum(corpus["topics"].values())},
-            "TopicRetrieval": {
-                f"retrieval-{kind}": count for kind, count in corpus["retrieval"].items()
-            },
-        }
         tokens = Estimate()
         for task in self.study.config["benchmarks"]["tasks"]:
-            if task not in texts:
+            texts = task_texts(task, corpus)
+            if not texts:
                 tokens += UNKNOWN
-            for part, count in texts.get(task, {}).items():
-                tokens += count * generated(part, ("text",), seed).tokens(size.vocabulary)
+            for part, columns, count in texts:
+                tokens += count * generated(part, columns, seed).tokens(size.vocabulary)
         return _guess(tokens * FORWARD * size.blocks, size)
 
     # -- mining ----------------------------------------------------------------------------------

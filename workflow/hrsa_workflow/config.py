@@ -169,7 +169,9 @@ def _explain(error: Any) -> str:
         case "minimum" | "exclusiveMinimum" | "maximum":
             bound = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
             limit = f"{bound[error.validator]} {error.validator_value}"
-            return f"`{path}` is {value!r}; allowed is a number of {limit}."
+            number = limit if error.validator == "exclusiveMinimum" else f"of {limit}"
+            meaning = " ".join(["", error.schema.get("description", "")]).rstrip()
+            return f"`{path}` is {value!r}; allowed is a number {number}.{meaning}"
         case "minItems" | "minProperties" | "minLength":
             return f"`{path}` is empty; give at least one entry."
         case "uniqueItems":

@@ -10,6 +10,11 @@ from hrsa_workflow.study import RECIPES, Study
 
 # As in `hrsa.similarity.views`, which every reading of the Snakefile would have to import.
 HALVES = {"half_a", "half_b"}
+# Tables that a rule of their own makes from published numbers, whatever the study.
+PUBLISHED_TABLES = ("reanalysis", "published_alignment")
+# Tables of the study that its claims are tested on, where it has them.
+CLAIMED = ("similarity", "dose", "differences", *PUBLISHED_TABLES)
+PUBLISHED = ("table1", "inverse_row_entropy", "knn_overlap")
 # Kinds of models by how they were made; others are of their parent's kind.
 SOURCE_KINDS = {
     "pretrain": "base",
@@ -43,12 +48,13 @@ FIGURES = (
     FigureEntry("probe", "Cross-model linear probe", "probe"),
     FigureEntry("dynamics", "Similarity during contrastive training", "checkpoints"),
     FigureEntry("benchmarks", "Benchmarks", "benchmarks"),
+    FigureEntry("reanalysis", "Published numbers, tested for equivalence", "published"),
 )
 
 
 def figures(study: Study) -> list[FigureEntry]:
     """Figures that a study has something to draw for."""
-    present = set(study.metrics)
+    present = {*study.metrics, "published"}
     for needed, found in {
         "language models": study.language_models,
         "rlvr": study.named("rlvr"),
@@ -169,7 +175,7 @@ def table_inputs(study: Study) -> dict[str, list[str]]:
 
 
 def table_names(study: Study) -> list[str]:
-    """Names of the tables; effects and agreement of halves are computed from similarities."""
+    """Names of the tables of the study's results; effects and halves come from similarities."""
     names = list(joined_tables(study))
     if "similarity" in names:
         names += ["effects", *(["split_half"] if has_halves(study) else [])]
@@ -183,10 +189,87 @@ def has_halves(study: Study) -> bool:
 
 
 def table_files(study: Study, suffixes: Iterable[str] = ("csv", "parquet")) -> dict[str, str]:
-    """Files of the tables, by names such as ``similarity_csv``."""
+    """Files of all tables, by names such as ``similarity_csv``."""
+    names = [*table_names(study), *difference_tables(study), *PUBLISHED_TABLES, "claims"]
+    return _files_of_tables(study, names, suffixes)
+
+
+def joined_table_files(study: Study) -> dict[str, str]:
+    """Files of the tables of the study's own results."""
+    return _files_of_tables(study, table_names(study))
+
+
+def difference_tables(study: Study) -> list[str]:
+    """The table of differences between benchmarked models, where some pair has two of them."""
+    return ["differences"] if benchmark_pairs(study) else []
+
+
+def benchmark_pairs(study: Study) -> list[dict[str, Any]]:
+    """Pairs whose two models are benchmarked at the end of training, seed by seed.
+
+    The keys are those of `hrsa.benchmarks.differences.BenchmarkPair`.
+    """
+    evaluated = study.evaluated
+    found = []
+    for pair in study.config["pairs"]:
+        couples = [
+            {"reference": one.reference, "candidate": one.candidate, "seed": one.seed}
+            for one in study.pairs[pair["name"]].comparisons
+            if {one.reference, one.candidate} <= set(evaluated) and one.reference != one.candidate
+        ]
+        if couples:
+            names = {key: pair[key] for key in ("name", "kind", "reference", "candidate")}
+            found.append(names | {"couples": couples})
+    return found
+
+
+def paired_models(study: Study) -> list[str]:
+    """Instances of the pairs whose two models are benchmarked."""
+    couples = [couple for pair in benchmark_pairs(study) for couple in pair["couples"]]
+    names = {couple[side] for couple in couples for side in ("reference", "candidate")}
+    return [name for name in study.evaluated if name in names]
+
+
+def benchmark_margins(study: Study) -> list[float]:
+    """Margins of equivalence for differences of scores."""
+    margins = study.config["claims"]["margins"]["benchmarks"]
+    return [float(margin) for margin in (margins if isinstance(margins, list) else [margins])]
+
+
+def claimed_tables(study: Study) -> list[str]:
+    """Files of the tables that claims are tested on."""
+    files = table_files(study, ["parquet"])
+    return [files[f"{name}_parquet"] for name in CLAIMED if f"{name}_parquet" in files]
+
+
+def claims_files(study: Study) -> dict[str, str]:
+    """Files of the table of claims."""
+    return _files_of_tables(study, ["claims"])
+
+
+def first_references(study: Study) -> dict[str, str]:
+    """The first reference of each pair, which says of what architecture the pair is."""
+    return {
+        name: pair.comparisons[0].reference.partition("@")[0] for name, pair in study.pairs.items()
+    }
+
+
+def published_table_files(study: Study) -> dict[str, str]:
+    """Files of the tables that are made from published numbers."""
+    return _files_of_tables(study, PUBLISHED_TABLES)
+
+
+def published_numbers() -> dict[str, str]:
+    """The published numbers, by the names of their files."""
+    return {name: f"workflow/hrsa/reporting/published/{name}.csv" for name in PUBLISHED}
+
+
+def _files_of_tables(
+    study: Study, names: Iterable[str], suffixes: Iterable[str] = ("csv", "parquet")
+) -> dict[str, str]:
     return {
         f"{name}_{suffix}": f"{study.folder}/tables/{name}.{suffix}"
-        for name in table_names(study)
+        for name in names
         for suffix in suffixes
     }
 

@@ -15,6 +15,10 @@ CORPUS = {
     "test_arithmetic": 24,
     "topics": {"train": 48, "validation": 24, "test": 48},
     "retrieval": {"documents": 40, "queries": 16},
+    "solutions": {"documents": 24, "queries": 12},
+    "similar_texts": 20,
+    "paraphrases": 24,
+    "bitext": 20,
 }
 # Settings of recipes that `smoke` limits by the same name.
 LIMITED = ("steps", "batch_size", "prompts_per_step", "completions", "max_completion_tokens")

@@ -34,7 +34,12 @@ from hrsa_workflow.training_data import (
 RECIPES = ("pretrain", "sft", "rlvr", "continued", "contrastive")
 TASK_CORPUS = {
     "TopicClassification": ("topics",),
+    "TopicClustering": ("topics",),
     "TopicRetrieval": ("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
+    "SolutionRetrieval": ("solution-documents", "solution-queries", "solution-qrels"),
+    "TextSimilarity": ("similar-texts",),
+    "ParaphrasePairs": ("paraphrases",),
+    "WordLanguageBitext": ("bitext",),
 }
 
 
@@ -166,7 +171,8 @@ class Study:
     @property
     def task_corpus(self) -> list[str]:
         """Files of the corpus that the benchmarks read."""
-        return [file for task in self.config["benchmarks"]["tasks"] for file in TASK_CORPUS[task]]
+        tasks = self.config["benchmarks"]["tasks"]
+        return list(dict.fromkeys(file for task in tasks for file in TASK_CORPUS[task]))
 
     @property
     def evaluated(self) -> list[str]:

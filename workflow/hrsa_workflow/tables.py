@@ -65,6 +65,48 @@ SPLIT_HALF = {
     "note": TEXT,
 }
 
+# Made from the scores of pairs and what they are computed from (hrsa.benchmarks.differences).
+DIFFERENCES = {
+    **dict.fromkeys(("pair", "kind", "reference", "candidate", "level"), TEXT),
+    **dict.fromkeys(("suite", "task", "type"), TEXT),
+    "seed": WHOLE,
+    **dict.fromkeys(("delta", "se", "df"), NUMBER),
+    "n": WHOLE,
+    **dict.fromkeys(("ci90_low", "ci90_high", "ci95_low", "ci95_high", "p_difference"), NUMBER),
+    "holm_family": TEXT,
+    **dict.fromkeys(("p_holm", "p_tost", "margin"), NUMBER),
+    "verdict": TEXT,
+    **dict.fromkeys(("smallest_margin", "detectable_difference"), NUMBER),
+    **dict.fromkeys(("units_needed", "n_items"), WHOLE),
+    "note": TEXT,
+}
+
+# Made from the published numbers (hrsa.reporting.reanalysis).
+REANALYSIS = {
+    **dict.fromkeys(("pair", "kind", "suite"), TEXT),
+    **dict.fromkeys(("delta", "std"), NUMBER),
+    "n_seeds": WHOLE,
+    **dict.fromkeys(("margin", "ci90_low", "ci90_high", "ci95_low", "ci95_high"), NUMBER),
+    "p_tost": NUMBER,
+    "verdict": TEXT,
+}
+PUBLISHED_ALIGNMENT = {
+    **dict.fromkeys(("measure", "stage", "dataset"), TEXT),
+    **dict.fromkeys(("k", "n_sft", "n_rlvr"), WHOLE),
+    **dict.fromkeys(("median_sft", "median_rlvr", "share_sft_higher", "p", "least_p"), NUMBER),
+}
+
+# Made from all of these and from the published numbers (hrsa.reporting.claims).
+CLAIMS = {
+    **dict.fromkeys(("id", "claim", "level", "metric", "statistic", "source", "stage"), TEXT),
+    **dict.fromkeys(("pairs", "direction"), TEXT),
+    **dict.fromkeys(("effect", "se", "ci_low", "ci_high", "ci90_low", "ci90_high"), NUMBER),
+    **dict.fromkeys(("chance", "floor", "margin", "p", "p_tost"), NUMBER),
+    **dict.fromkeys(("verdict", "reason", "conditional_on"), TEXT),
+    **dict.fromkeys(("n_seeds", "n_pairs"), WHOLE),
+    "dose": TEXT,
+}
+
 # Columns of training curves that figures show; a recipe logs some of them.
 LOGGED = ("loss", "reward", "accuracy", "format", "entropy", "completion_length", "kl")
 

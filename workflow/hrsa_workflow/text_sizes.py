@@ -93,6 +93,8 @@ def generated(part: str, columns: tuple[str, ...], seed: int) -> Length:
         **dict.fromkeys(("test_problems", "test_arithmetic"), DRAWN),
         "topics": {"train": DRAWN, "validation": 0, "test": 0},
         "retrieval": {"documents": DRAWN, "queries": DRAWN},
+        "solutions": {"documents": DRAWN, "queries": DRAWN},
+        **dict.fromkeys(("similar_texts", "paraphrases", "bitext"), DRAWN),
         "evaluation": "test",
     }
     frame = generate_part(part, seed=seed, settings=small)
@@ -142,3 +144,24 @@ def training_texts(study: Study, name: str, columns: tuple[str, ...], cap: int) 
         return Texts(Estimate(float(study.config["corpus"][name])), length, cap)
     samples = entry.get("samples")
     return Texts(Estimate(samples, frozenset({BOUND})) if samples else UNKNOWN, None, cap)
+
+
+def task_texts(task: str, corpus: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], int]]:
+    """Texts that a task of the study embeds: file, columns, rows; empty for another task."""
+    one, two = ("text",), ("sentence1", "sentence2")
+    match task:
+        case "TopicClassification":
+            return [("topics", one, sum(corpus["topics"].values()))]
+        case "TopicClustering":
+            return [("topics", one, corpus["topics"]["test"])]
+        case "TopicRetrieval":
+            return [(f"retrieval-{kind}", one, n) for kind, n in corpus["retrieval"].items()]
+        case "SolutionRetrieval":
+            return [(f"solution-{kind}", one, n) for kind, n in corpus["solutions"].items()]
+        case "TextSimilarity":
+            return [("similar-texts", two, corpus["similar_texts"])]
+        case "ParaphrasePairs":
+            return [("paraphrases", two, corpus["paraphrases"])]
+        case "WordLanguageBitext":
+            return [("bitext", ("english", "second"), corpus["bitext"])]
+    return []

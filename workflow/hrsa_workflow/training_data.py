@@ -32,6 +32,12 @@ CORPUS_SETTINGS = {
     "retrieval-documents": ("retrieval", "evaluation"),
     "retrieval-queries": ("retrieval", "evaluation"),
     "retrieval-qrels": ("retrieval", "evaluation"),
+    "solution-documents": ("solutions", "evaluation"),
+    "solution-queries": ("solutions", "evaluation"),
+    "solution-qrels": ("solutions", "evaluation"),
+    "similar-texts": ("similar_texts", "evaluation"),
+    "paraphrases": ("paraphrases", "evaluation"),
+    "bitext": ("bitext", "evaluation"),
 }
 # Files of the corpus that recipes can train on.
 PROBLEM_FILES = ("problems", "arithmetic")

@@ -1,4 +1,5 @@
-# What the models can do: language models solve problems, embedding models go through benchmarks.
+# What the models can do: language models solve problems, embedding models go through benchmarks,
+# and the scores of pairs are compared.
 
 
 rule accuracy:
@@ -68,3 +69,37 @@ rule evaluate:
         "Running the benchmarks on {wildcards.instance}"
     script:
         "../scripts/evaluate.py"
+
+
+rule differences:
+    input:
+        tables=[
+            f"{study.folder}/benchmarks/{name}.parquet"
+            for name in products.paired_models(study)
+        ],
+        results=[
+            f"{study.folder}/benchmarks/{name}"
+            for name in products.paired_models(study)
+        ],
+    output:
+        csv="<results>/tables/differences.csv",
+        parquet="<results>/tables/differences.parquet",
+    log:
+        "<logs>/differences.log",
+    benchmark:
+        "<timing>/differences.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        models=products.paired_models(study),
+        pairs=products.benchmark_pairs(study),
+        margins=products.benchmark_margins(study),
+        code=code_version("differences.py"),
+    message:
+        "Comparing the scores of pairs"
+    script:
+        "../scripts/differences.py"

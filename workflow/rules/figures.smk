@@ -259,3 +259,32 @@ rule figure_benchmarks:
         "Drawing benchmark scores"
     script:
         "../scripts/figure_benchmarks.py"
+
+
+rule figure_reanalysis:
+    input:
+        table="<results>/tables/reanalysis.parquet",
+    output:
+        png=report(
+            "<results>/figures/reanalysis.png",
+            caption="../report/reanalysis.rst",
+            category="Benchmarks",
+        ),
+        pdf="<results>/figures/reanalysis.pdf",
+    log:
+        "<logs>/figure_reanalysis.log",
+    benchmark:
+        "<timing>/figure_reanalysis.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        smoke=False,  # published numbers mean the same at every scale
+        code=code_version("figure_reanalysis.py"),
+    message:
+        "Drawing the published differences"
+    script:
+        "../scripts/figure_reanalysis.py"

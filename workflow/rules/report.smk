@@ -5,7 +5,7 @@ rule tables:
     input:
         unpack(lambda w: products.table_inputs(study)),
     output:
-        **products.table_files(study),
+        **products.joined_table_files(study),
     log:
         "<logs>/tables.log",
     benchmark:
@@ -27,6 +27,62 @@ rule tables:
         "Joining the tables"
     script:
         "../scripts/tables.py"
+
+
+rule reanalysis:
+    input:
+        **products.published_numbers(),
+    output:
+        **products.published_table_files(study),
+    log:
+        "<logs>/reanalysis.log",
+    benchmark:
+        "<timing>/reanalysis.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_version("reanalysis.py"),
+    message:
+        "Testing the published numbers again"
+    script:
+        "../scripts/reanalysis.py"
+
+
+rule claims:
+    input:
+        claims="workflow/hrsa/reporting/claims.yaml",
+        tables=products.claimed_tables(study),
+        replicates=products.results_of(study, study.metrics, "h5"),
+        records=[
+            study.record(name) for name in products.first_references(study).values()
+        ],
+    output:
+        **products.claims_files(study),
+    log:
+        "<logs>/claims.log",
+    benchmark:
+        "<timing>/claims.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        k=study.metric_settings("knn").get("k"),
+        exclude=study.metric_settings("neighbours").get("exclude"),
+        final_step=products.final_step(study),
+        pairs=list(products.first_references(study)),
+        seed_spread=study.config["claims"]["margins"]["similarity"]["seed_spread"],
+        code=code_version("claims.py"),
+    message:
+        "Testing the claims"
+    script:
+        "../scripts/claims.py"
 
 
 rule report:

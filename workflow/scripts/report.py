@@ -8,6 +8,13 @@ with job(snakemake):
 
     import pandas as pd
 
+    from hrsa.reporting.claim_summaries import claims_summary
+    from hrsa.reporting.differences import differences_summary, unmatched_items
+    from hrsa.reporting.reanalysis_summaries import (
+        alignment_remarks,
+        reanalysis_remarks,
+        reanalysis_summary,
+    )
     from hrsa.reporting.report import FigureEntry, write_report
     from hrsa.reporting.split_half import split_half_summary
     from hrsa.reporting.summaries import (
@@ -27,13 +34,28 @@ with job(snakemake):
         "Effects beyond the seed floor": ("effects", effects_summary),
         "Agreement of two halves of the texts": ("split_half", split_half_summary),
         "Benchmarks": ("benchmarks", benchmark_summary),
+        "Differences between models": ("differences", differences_summary),
         "How far training moved the weights": ("dose", lambda table: table),
+        "Published differences, tested for equivalence": ("reanalysis", reanalysis_summary),
+        "Published similarities, SFT pairs against RLVR pairs (descriptive)": (
+            "published_alignment",
+            lambda table: table,
+        ),
     }
     figures = Path(snakemake.output.page).parents[1] / "figures"
     tables = {Path(path).stem: path for path in snakemake.input.tables}
     curves = read_curves(snakemake.input.curves, snakemake.params.curve_labels)
-    remarks = {"reward": reward_remarks(curves)}
+    remarks = {
+        "reward": reward_remarks(curves),
+        "reanalysis": [
+            *reanalysis_remarks(pd.read_parquet(tables["reanalysis"])),
+            *alignment_remarks(pd.read_parquet(tables["published_alignment"])),
+        ],
+    }
     made = [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.made]
+    missing = [str(failure) for failure in read_failures(snakemake.input.statuses)]
+    if "differences" in tables:
+        missing += unmatched_items(pd.read_parquet(tables["differences"]))
     write_report(
         Path(snakemake.output.page),
         study={**snakemake.params.study, "notes": notes(snakemake.input.records)},
@@ -52,7 +74,8 @@ with job(snakemake):
             for title, (name, summary) in summaries.items()
             if name in tables
         },
-        missing=[str(failure) for failure in read_failures(snakemake.input.statuses)],
+        missing=missing,
         rerun=snakemake.params.rerun,
         made=training_summary(made),
+        claims=claims_summary(pd.read_parquet(tables["claims"])),
     )

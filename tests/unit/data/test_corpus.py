@@ -29,6 +29,10 @@ SETTINGS = {
     "retrieval": {"documents": 200, "queries": 100},
     "arithmetic": 300,
     "test_arithmetic": 60,
+    "solutions": {"documents": 120, "queries": 60},
+    "similar_texts": 100,
+    "paraphrases": 96,
+    "bitext": 100,
 }
 
 
@@ -81,12 +85,14 @@ def test_files_stay_byte_for_byte_what_they_were(evaluation, name):
     assert found.startswith(SHA256_OF_CSV[evaluation, name])
 
 
-def test_arithmetic_is_written_only_where_its_size_is_given(tmp_path):
+def test_some_files_are_written_only_where_their_size_is_given(tmp_path):
     small = {key: 10 for key in ("problems", "test_problems", "prose", "questions", "pairs")}
     small |= {key: SETTINGS[key] for key in ("evaluation", "topics", "retrieval")}
     write_corpus(tmp_path, seed=1, settings=small | {"arithmetic": 6})
     written = {path.stem for path in tmp_path.iterdir()}
-    assert set(FILES) - written == {"test-arithmetic"}
+    solutions = {f"solution-{part}" for part in ("documents", "queries", "qrels")}
+    others = {"test-arithmetic", "similar-texts", "paraphrases", "bitext"}
+    assert set(FILES) - written == others | solutions
     assert len(pd.read_parquet(tmp_path / "arithmetic.parquet")) == 6
 
 
@@ -98,6 +104,15 @@ def test_arithmetic_is_written_only_where_its_size_is_given(tmp_path):
         ("topics", "text", None),
         ("retrieval-documents", "text", None),
         ("retrieval-queries", "text", None),
+        ("solution-documents", "text", None),
+        ("solution-queries", "text", None),
+        *(
+            (name, column, None)
+            for name in ("similar-texts", "paraphrases")
+            for column in ("sentence1", "sentence2")
+        ),
+        ("bitext", "english", None),
+        ("bitext", "second", None),
     ],
 )
 def test_no_text_of_the_held_out_templates_occurs_in_training(corpus, name, column, split):

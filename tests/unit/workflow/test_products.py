@@ -78,3 +78,14 @@ def test_the_final_step_is_that_of_the_models_that_are_followed(followed):
     assert products.final_step(made(followed)) == 160
     followed["models"]["sft-emb"]["steps"] = 150
     assert products.final_step(made(followed)) is None
+
+
+def test_published_numbers_are_tested_in_every_study_by_a_rule_of_their_own(study):
+    found = made(study)
+    own = set(products.published_table_files(found).values())
+    assert "results/tiny/tables/reanalysis.csv" in own
+    assert own.isdisjoint(products.joined_table_files(found).values())
+    joined = set(products.joined_table_files(found).values())
+    claims = set(products.claims_files(found).values())
+    assert own | joined | claims == set(products.table_files(found).values())
+    assert figure_names(study)[-1] == "reanalysis"

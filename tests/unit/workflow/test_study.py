@@ -148,6 +148,7 @@ def test_a_study_has_the_figures_that_it_has_something_for(study):
         "accuracy",
         "losses",
         "cka_heatmaps",
+        "reanalysis",
     ]
 
 

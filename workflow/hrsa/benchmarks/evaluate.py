@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 
 from hrsa.benchmarks.encoders import LexicalSearch, load_encoder
+from hrsa.benchmarks.intervals import bootstrap_interval, score_interval
+from hrsa.benchmarks.shared_embeddings import SharedEmbeddings
 from hrsa.benchmarks.tasks import LOCAL_TASKS, SUITE, local_tasks
 from hrsa.models.loading import Attention
+
+__all__ = ["BENCHMARK_COLUMNS", "BM25", "bootstrap_interval", "evaluate"]
 
 BENCHMARK_COLUMNS = [
     *("suite", "task", "type", "metric"),
     *("value", "ci_low", "ci_high", "n_items", "note"),
 ]
-RESAMPLES = 2000
 BM25 = "bm25"
 
 
@@ -46,9 +49,10 @@ def evaluate(
         Folder with the tasks' Parquet files.
     output
         Folder for `mteb`'s own results (``<task>.json``, or ``<task>.seed<seed>.json`` with several
-        seeds) and for the score of each item (``<task>.items.parquet``: item, value).
+        seeds) and for what each score is computed from (``<task>.items.parquet``, columns by type
+        of task: `hrsa.benchmarks.items`).
     seeds
-        Seeds of the draws of training texts; scores are averaged over them.
+        Seeds of the draws of training or clustered texts; scores are averaged over them.
     batch_size
         Texts per forward pass.
     attention
@@ -59,8 +63,8 @@ def evaluate(
     Returns
     -------
     DataFrame with `BENCHMARK_COLUMNS`
-        One row per task: `mteb`'s main score with a 95 % interval over items (queries, test texts),
-        which holds the model and its training texts fixed.
+        One row per task: `mteb`'s main score with a 95 % interval over items (queries, test texts,
+        pairs), which holds the model, its training texts and clusters fixed.
 
     Raises
     ------
@@ -74,40 +78,21 @@ def evaluate(
         names = [name for name in names if "Retrieval" in name]
         encoder: Any = LexicalSearch()
     else:
-        encoder = load_encoder(Path(model), attention=attention, device=device)
+        # tasks share texts, and seeds all of them
+        encoder = SharedEmbeddings(load_encoder(Path(model), attention=attention, device=device))
     rows = []
     for name in names:
         used = seeds if LOCAL_TASKS[name].draws_samples else seeds[:1]
-        runs = [_run(encoder, name, corpus, seed, batch_size) for seed in used]
-        for seed, (_, result) in zip(used, runs, strict=True):
+        runs = {seed: _run(encoder, name, corpus, seed, batch_size) for seed in used}
+        for seed, (_, result) in runs.items():
             suffix = f".seed{seed}" if len(used) > 1 else ""
             result.to_disk(output / f"{name}{suffix}.json")
-        rows.append(_row(runs, output))
+        rows.append(_row(name, runs, output))
     return pd.DataFrame(rows, columns=BENCHMARK_COLUMNS)
 
 
-def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean over independent items.
-
-    Parameters
-    ----------
-    values
-        Score of each item, shape (n_items,).
-    seed
-        Seed of the resamples, the same for all models, so that equal scores give equal intervals.
-
-    References
-    ----------
-    Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13.
-    """
-    n_items = len(values)
-    draws = np.random.default_rng(seed).integers(n_items, size=(RESAMPLES, n_items))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _run(encoder: Any, name: str, corpus: Path, seed: int, batch_size: int) -> tuple[Any, Any]:
-    """Run one task once; gives the task, which holds the items' scores, and `mteb`'s result."""
+    """Run one task once; gives the task, which holds its items, and `mteb`'s result."""
     (task,) = local_tasks([name], corpus, seed=seed)
     # Loaded beforehand, since mteb forgets the data, the ids with them, that it loaded itself.
     task.load_data()
@@ -122,35 +107,47 @@ def _run(encoder: Any, name: str, corpus: Path, seed: int, batch_size: int) -> t
     return task, results.task_results[0]
 
 
-def _row(runs: list[tuple[Any, Any]], output: Path) -> dict[str, Any]:
-    task = runs[0][0]
-    items = pd.concat([run.item_scores() for run, _ in runs], axis=1).mean(axis=1)
-    items.rename("value").rename_axis("item").reset_index().to_parquet(
-        output / f"{task.metadata.name}.items.parquet", index=False
-    )
-    low, high = bootstrap_interval(items.to_numpy())
-    note = f"interval: percentile bootstrap over {len(items)} test items ({task.item})"
+def _row(name: str, runs: dict[int, tuple[Any, Any]], output: Path) -> dict[str, Any]:
+    task = next(iter(runs.values()))[0]
+    items = _kept_items(runs)
+    items.to_parquet(output / f"{name}.items.parquet", index=False)
+    low, high, note = score_interval(task.metadata.type, items, item=task.item)
     return {
         "suite": SUITE,
-        "task": task.metadata.name,
+        "task": name,
         "type": task.metadata.type,
         "metric": task.metadata.main_score,
-        "value": float(np.mean([result.get_score() for _, result in runs])),
+        "value": float(np.mean([result.get_score() for _, result in runs.values()])),
         "ci_low": low,
         "ci_high": high,
-        "n_items": len(items),
-        "note": "; ".join([note, *_experiments(runs)]),
+        "n_items": items["item"].nunique(),
+        "note": "; ".join([f"chance {task.chance():.3f}", note, *_experiments(runs)]),
     }
 
 
-def _experiments(runs: list[tuple[Any, Any]]) -> list[str]:
-    """Say how far `mteb`'s experiments, each with other training texts, lie apart."""
-    values = [
-        experiment[task.metadata.main_score]
-        for task, result in runs
-        for experiment in result.scores["test"][0].get("scores_per_experiment", [])
+def _kept_items(runs: dict[int, tuple[Any, Any]]) -> pd.DataFrame:
+    """Items of all runs; where a task draws samples, with the seed that drew them."""
+    parts = [
+        task.items().assign(**({"seed": seed} if task.draws_samples else {}))
+        for seed, (task, _) in runs.items()
     ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _experiments(runs: dict[int, tuple[Any, Any]]) -> list[str]:
+    """Say how far `mteb`'s experiments, each with other texts, lie apart."""
+    values = [value for task, result in runs.values() for value in _of_experiments(task, result)]
     if not values:
         return []
+    drawn = next(iter(runs.values()))[0].drawn
     spread = f"{min(values):.3f} to {max(values):.3f}, standard deviation {np.std(values):.3f}"
-    return [f"mean of {len(values)} draws of training texts ({spread})"]
+    return [f"mean of {len(values)} draws of {drawn} ({spread})"]
+
+
+def _of_experiments(task: Any, result: Any) -> list[float]:
+    scores = result.scores["test"][0]
+    levels = scores.get("v_measures", {})
+    experiments = scores.get("scores_per_experiment", [])
+    return [value for level in levels.values() for value in level] + [
+        experiment[task.metadata.main_score] for experiment in experiments
+    ]

@@ -1,10 +1,11 @@
 """The miniature's corpus: every training and test text, generated from one seed.
 
 Files (Parquet) in one folder: `problems`, `prose`, `questions`, `pairs`, `arithmetic` for training;
-`test-problems`, `test-questions`, `topics`, `retrieval-{documents,queries,qrels}` and
-`test-arithmetic` for what is measured. The latter exist twice: settings are chosen on the
-evaluation "validation", results are reported on "test", drawn from other streams. No training file
-depends on which of them it is. Plain arithmetic is for pretrained models.
+`test-problems`, `test-questions`, `topics`, `retrieval-{documents,queries,qrels}`,
+`test-arithmetic`, `solution-{documents,queries,qrels}`, `similar-texts`, `paraphrases` and `bitext`
+for what is measured. The latter exist twice: settings are chosen on the evaluation "validation",
+results are reported on "test", drawn from other streams. No training file depends on which of them
+it is. Plain arithmetic is for pretrained models.
 """
 
 import re
@@ -15,9 +16,13 @@ import pandas as pd
 
 from hrsa.data.arithmetic import generate_arithmetic
 from hrsa.data.lexicon import NAMES
+from hrsa.data.paraphrases import generate_paraphrases
 from hrsa.data.problems import EVALUATIONS, generate_problems
 from hrsa.data.prose import generate_pairs, generate_prose, generate_retrieval
 from hrsa.data.questions import generate_questions
+from hrsa.data.second_language import generate_bitext
+from hrsa.data.similar_texts import generate_similar_texts
+from hrsa.data.solutions import generate_solutions
 
 # A file's place is its stream's: new files go to the end, so that the others stay what they are.
 TRAINING_FILES = ("problems", "prose", "questions", "pairs", "arithmetic")
@@ -25,9 +30,20 @@ EVALUATION_FILES = (
     *("test-problems", "test-questions", "topics"),
     *("retrieval-documents", "retrieval-queries", "retrieval-qrels"),
     "test-arithmetic",
+    *("solution-documents", "solution-queries", "solution-qrels"),
+    *("similar-texts", "paraphrases", "bitext"),
 )
 FILES = TRAINING_FILES + EVALUATION_FILES
 TEST_SPLITS = ("test", "test_templates")
+# Files that `write_corpus` leaves out where the settings do not give their size.
+OPTIONAL = {
+    "arithmetic": "arithmetic",
+    "test-arithmetic": "test_arithmetic",
+    **dict.fromkeys(("solution-documents", "solution-queries", "solution-qrels"), "solutions"),
+    "similar-texts": "similar_texts",
+    "paraphrases": "paraphrases",
+    "bitext": "bitext",
+}
 
 
 def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
@@ -42,7 +58,9 @@ def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
     settings : dict
         Sizes in texts: `problems`, `test_problems` (per test split), `prose`, `topics` {train,
         validation, test}, `questions`, `pairs`, `retrieval` {documents, queries}, `arithmetic`,
-        `test_arithmetic`; and `evaluation`, "validation" or "test". Only the file's own are read.
+        `test_arithmetic`, `solutions` {documents, queries}, `similar_texts`, `paraphrases`,
+        `bitext` (pairs each); and `evaluation`, "validation" or "test". Only the file's own are
+        read.
 
     Returns
     -------
@@ -71,15 +89,23 @@ def generate_part(name: str, *, seed: int, settings: dict) -> pd.DataFrame:
         case "test-arithmetic":
             n, evaluation = settings["test_arithmetic"], settings["evaluation"]
             return generate_arithmetic(n, rng, held_out=True, evaluation=evaluation)
+        case "similar-texts":
+            return generate_similar_texts(settings["similar_texts"], rng)
+        case "paraphrases":
+            return generate_paraphrases(settings["paraphrases"], rng)
+        case "bitext":
+            return generate_bitext(settings["bitext"], rng)
+        case "solution-documents" | "solution-queries" | "solution-qrels":
+            return _solutions(name, settings["solutions"], rng, settings["evaluation"])
         case _:
             return _retrieval(name, settings["retrieval"], rng)
 
 
 def write_corpus(folder: Path, *, seed: int, settings: dict) -> None:
-    """Write the corpus as `<folder>/<name>.parquet`; arithmetic only where its size is given."""
+    """Write the corpus as `<folder>/<name>.parquet`; `OPTIONAL` files where sizes are given."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        if "arithmetic" in name and name.replace("-", "_") not in settings:
+        if OPTIONAL.get(name, "evaluation") not in settings:
             continue
         generate_part(name, seed=seed, settings=settings).to_parquet(
             folder / f"{name}.parquet", index=False
@@ -98,8 +124,9 @@ def _stream(name: str, seed: int, settings: dict) -> np.random.SeedSequence:
     streams = np.random.SeedSequence([seed, 1 + EVALUATIONS.index(settings["evaluation"])]).spawn(
         len(EVALUATION_FILES)
     )
-    if name.startswith("retrieval-"):
-        name = "retrieval-documents"  # the three files are parts of one draw
+    for kind in ("retrieval", "solution"):  # the three files are parts of one draw
+        if name.startswith(f"{kind}-"):
+            name = f"{kind}-documents"
     return streams[EVALUATION_FILES.index(name)]
 
 
@@ -114,6 +141,12 @@ def _test_problems(settings: dict, rng: np.random.Generator) -> pd.DataFrame:
 def _retrieval(name: str, sizes: dict, rng: np.random.Generator) -> pd.DataFrame:
     parts = generate_retrieval(sizes["documents"], sizes["queries"], rng)
     names = ("retrieval-documents", "retrieval-queries", "retrieval-qrels")
+    return parts[names.index(name)]
+
+
+def _solutions(name: str, sizes: dict, rng: np.random.Generator, evaluation: str) -> pd.DataFrame:
+    parts = generate_solutions(sizes["documents"], sizes["queries"], rng, evaluation=evaluation)
+    names = ("solution-documents", "solution-queries", "solution-qrels")
     return parts[names.index(name)]
 
 

@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,12 @@ class ShownTable:
     numeric: list[bool]
     rows: list[list[str]]
     n_rows: int
+    always_open: bool = False
 
     @property
     def collapsed(self) -> bool:
         """Say whether the table starts closed."""
-        return self.n_rows > MOST_OPEN
+        return self.n_rows > MOST_OPEN and not self.always_open
 
 
 def write_report(
@@ -83,6 +84,7 @@ def write_report(
     missing: Sequence[str],
     rerun: str,
     made: pd.DataFrame | None = None,
+    claims: pd.DataFrame | None = None,
 ) -> None:
     """Write the report of a study.
 
@@ -106,6 +108,8 @@ def write_report(
         The commands that make this page again.
     made : DataFrame, optional
         How the models were made, as `hrsa.reporting.training.training_summary` lists it.
+    claims : DataFrame, optional
+        The verdicts, as `hrsa.reporting.claim_summaries.claims_summary` lists them.
 
     Raises
     ------
@@ -139,6 +143,7 @@ def write_report(
             model.get("recipe") == "rlvr" for model in dict(study.get("models") or {}).values()
         ),
         dequantised=sorted(model for model, note in notes.items() if "dequantised" in note),
+        claims=None if claims is None else replace(shown_table("Claims", claims), always_open=True),
         figures=[_shown_figure(entry, path.parent) for entry in figures],
         tables=[shown_table(title, table) for title, table in tables.items()],
         most_rows=MOST_ROWS,

@@ -1,0 +1,387 @@
+"""Paired differences between models on benchmarks: over items, over training seeds, over tasks.
+
+Each level takes its own unit as random and holds the rest fixed, and so speaks of other units of
+its kind alone: of other items of a task for these training runs, of other training runs on these
+tasks, or of other tasks for these training runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hrsa.benchmarks.paired_items import DifferentItems, PairedDifference, item_difference
+from hrsa.errors import UserError
+from hrsa.statistics.equivalence import Equivalence, check_margin, equivalence, paired_equivalence
+from hrsa.statistics.multiplicity import holm
+from hrsa.statistics.power import (
+    FEWEST,
+    MOST_UNITS,
+    detectable_difference,
+    smallest_margin,
+    units_needed,
+)
+
+DIFFERENCE_COLUMNS = (
+    "pair", "kind", "reference", "candidate", "level", "suite", "task", "type", "seed", "delta",
+    "se", "df", "n", "ci90_low", "ci90_high", "ci95_low", "ci95_high", "p_difference",
+    "holm_family", "p_holm", "p_tost", "margin", "verdict", "smallest_margin",
+    "detectable_difference", "units_needed", "n_items", "note",
+)  # fmt: skip
+ITEMS, SEEDS, TASKS = "items", "seeds", "tasks"
+ONE_REFERENCE = "one run of the reference for all seeds"
+_Test = Callable[..., Equivalence]
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Two trained models side by side.
+
+    Attributes
+    ----------
+    reference, candidate : str
+        Instances, one per seed.
+    seed : int or None
+        The training seed that they are matched by; None: models without seeds.
+    """
+
+    reference: str
+    candidate: str
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class BenchmarkPair:
+    """A pair of a study: how it is named, and the couples that it stands for, one per seed."""
+
+    name: str
+    kind: str
+    reference: str
+    candidate: str
+    couples: Sequence[Couple]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What the evaluation of one model left.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Columns suite, task, type, value; one row per task.
+    items : Path
+        Folder with what each score is computed from, ``<task>.items.parquet``.
+    """
+
+    scores: pd.DataFrame
+    items: Path
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One task of one couple; `reason` says why there is no `over_items`."""
+
+    couple: Couple
+    suite: str
+    task: str
+    type: str
+    delta: float
+    over_items: PairedDifference | None = None
+    reason: str = ""
+    same_items: bool = True
+
+    @property
+    def n_items(self) -> int | None:
+        return self.over_items.n if self.over_items else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Suite:
+    """The tasks of one suite: differences by couple and task, and the tasks that some model has."""
+
+    name: str
+    cells: Mapping[tuple[Couple, str], _Cell]
+    couples: Sequence[Couple]  # those that have scores
+    asked: Sequence[str]
+
+    def tasks(self, *couples: Couple) -> list[str]:
+        """Tasks that each of some couples has scores for."""
+        return [
+            task for task in self.asked if all((couple, task) in self.cells for couple in couples)
+        ]
+
+    def deltas(self, couples: Sequence[Couple], tasks: Sequence[str]) -> np.ndarray:
+        """Differences, shape (n_couples, n_tasks)."""
+        return np.array([[self.cells[one, task].delta for task in tasks] for one in couples])
+
+    def without(self, tasks: Sequence[str]) -> list[str]:
+        """Say which tasks are left out, if any are."""
+        absent = [task for task in self.asked if task not in tasks]
+        return [f"without {', '.join(absent)}"] if absent else []
+
+
+def differences_table(
+    pairs: Sequence[BenchmarkPair],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    margins: Sequence[float],
+) -> pd.DataFrame:
+    """Test how far apart the models of each pair score, against zero and against margins.
+
+    Parameters
+    ----------
+    pairs : sequence of BenchmarkPair
+    evaluations : mapping of instance to Evaluation
+        Of every model of the pairs.
+    margins : sequence of float
+        Of equivalence, > 0, in the unit of the scores; a row for each.
+
+    Returns
+    -------
+    DataFrame
+        Columns DIFFERENCE_COLUMNS; `delta` is candidate − reference. `level` is what is random:
+
+        - items: a row per couple and task, on the same items
+          (`hrsa.benchmarks.paired_items.item_difference`);
+        - seeds: a row per task, and one per suite (no task) for the mean over its tasks: t over
+          the training seeds, at least three;
+        - tasks: a row per suite and seed, and one (no seed) for the mean over seeds: t on the
+          tasks' means.
+
+        `p_holm` is `p_difference` after Holm's correction for the tasks (and, over items, seeds) of
+        the pair at that level. `smallest_margin` is that which would show a true difference of zero
+        equivalent with a power of 0.8, `detectable_difference` the one that would be found with it,
+        `units_needed` the units of the level (at least as many as its test asks for) with which the
+        row's own margin would do, all three taking the observed spread for the true one. A test
+        that cannot be had leaves its numbers empty, and `note` says why. A task that one of the
+        models has no score for has no row, and is left out of means over tasks, as `note` says.
+
+    Raises
+    ------
+    UserError
+        A margin of zero or less.
+
+    References
+    ----------
+    Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for
+    assessing the equivalence of average bioavailability. Holm (1979), A simple sequentially
+    rejective multiple test procedure.
+    """
+    for margin in margins:
+        check_margin(margin)
+    records = [
+        record | tested
+        for pair in pairs
+        for record, test in _pair_tests(pair, evaluations)
+        for tested in _tested(record, test, margins)
+    ]
+    return _with_holm(pd.DataFrame(records, columns=list(DIFFERENCE_COLUMNS)))
+
+
+def _pair_tests(
+    pair: BenchmarkPair, evaluations: Mapping[str, Evaluation]
+) -> Iterator[tuple[dict[str, Any], _Test | None]]:
+    """Labels of each row of a pair, and its test; None where `note` already says why not."""
+    cells = [cell for couple in pair.couples for cell in _cells(couple, evaluations)]
+    for cell in sorted(cells, key=lambda one: (one.suite, one.task)):
+        yield _item_test(pair, cell)
+    suites = list(_suites(pair, cells, evaluations))
+    for suite in suites:
+        yield from _seed_tests(pair, suite)
+    for suite in suites:
+        yield from _task_tests(pair, suite)
+
+
+def _cells(couple: Couple, evaluations: Mapping[str, Evaluation]) -> Iterator[_Cell]:
+    """The tasks that both models of a couple have a score for."""
+    sides = [evaluations[name] for name in (couple.reference, couple.candidate)]
+    scored = [one.scores[one.scores["value"].notna()] for one in sides]
+    both = scored[0].merge(scored[1], on=["suite", "task", "type"], suffixes=("_0", "_1"))
+    columns = both[["suite", "task", "type", "value_0", "value_1"]]
+    for suite, task, kind, *values in columns.itertuples(index=False, name=None):
+        cell = partial(_Cell, couple, suite, task, kind, float(values[1] - values[0]))
+        try:
+            items = [_read_items(one.items, task) for one in sides]
+            yield cell(over_items=item_difference(kind, *items))
+        except DifferentItems as error:
+            yield cell(reason=str(error), same_items=False)
+        except UserError as error:
+            yield cell(reason=str(error))
+
+
+def _read_items(folder: Path, task: str) -> pd.DataFrame:
+    path = Path(folder) / f"{task}.items.parquet"
+    if not path.exists():
+        raise UserError("no test over items: none were kept of one of the models")
+    return pd.read_parquet(path)
+
+
+def _suites(
+    pair: BenchmarkPair, cells: Sequence[_Cell], evaluations: Mapping[str, Evaluation]
+) -> Iterator[_Suite]:
+    """Gather the cells whose scores are of the same items, suite by suite."""
+    models = {name for one in pair.couples for name in (one.reference, one.candidate)}
+    for name in sorted({cell.suite for cell in cells}):
+        own = {
+            (cell.couple, cell.task): cell
+            for cell in cells
+            if cell.suite == name and cell.same_items
+        }
+        tables = [evaluations[model].scores for model in sorted(models)]
+        asked = {task for table in tables for task in table.loc[table["suite"] == name, "task"]}
+        couples = [one for one in pair.couples if any(couple == one for couple, _ in own)]
+        yield _Suite(name, own, couples, sorted(asked))
+
+
+def _item_test(pair: BenchmarkPair, cell: _Cell) -> tuple[dict[str, Any], _Test | None]:
+    record = _record(pair, ITEMS, cell.suite) | _of_couple(cell.couple) | _of_task(cell)
+    found = cell.over_items
+    if found is None:
+        return record | {"note": cell.reason}, None
+    test = partial(equivalence, found.difference, found.se, found.df, n=found.n)
+    return record | {"n": found.n, "note": found.method}, test
+
+
+def _seed_tests(
+    pair: BenchmarkPair, suite: _Suite
+) -> Iterator[tuple[dict[str, Any], _Test | None]]:
+    """Each task of a suite over training seeds, then their mean."""
+    seeded = [one for one in suite.couples if one.seed is not None]
+    for task in suite.asked:
+        couples = [one for one in seeded if (one, task) in suite.cells]
+        of_task = [cell for (_, name), cell in suite.cells.items() if name == task]
+        if of_task:
+            record = _record(pair, SEEDS, suite.name) | _of_task(of_task[0])
+            yield _over_seeds(record, couples, suite.deltas(couples, [task]), [])
+    tasks = suite.tasks(*suite.couples)
+    if tasks and suite.couples:
+        record = _record(pair, SEEDS, suite.name)
+        yield _over_seeds(record, seeded, suite.deltas(seeded, tasks), suite.without(tasks))
+
+
+def _over_seeds(
+    record: dict[str, Any], couples: Sequence[Couple], deltas: np.ndarray, remarks: list[str]
+) -> tuple[dict[str, Any], _Test | None]:
+    n, least = len(couples), FEWEST[SEEDS]
+    if n < least:
+        refused = (
+            f"no test over seeds: it needs at least {least} training seeds, and there "
+            f"{'is' if n == 1 else 'are'} {n}; the rows over items are of these training runs"
+        )
+        return record | {"n": n, "note": "; ".join([refused, *remarks])}, None
+    one_run = [ONE_REFERENCE] if len({one.reference for one in couples}) == 1 else []
+    note = "; ".join(["t over training seeds", *one_run, *remarks])
+    test = partial(paired_equivalence, deltas.mean(axis=1))
+    return record | {"n": n, "note": note}, test
+
+
+def _task_tests(
+    pair: BenchmarkPair, suite: _Suite
+) -> Iterator[tuple[dict[str, Any], _Test | None]]:
+    """Task means of each seed, then those of the mean over seeds."""
+    for couple in suite.couples:
+        if couple.seed is not None:
+            record = _record(pair, TASKS, suite.name) | _of_couple(couple)
+            yield _over_tasks(record, suite, [couple])
+    if suite.couples:
+        yield _over_tasks(_record(pair, TASKS, suite.name), suite, suite.couples)
+
+
+def _over_tasks(
+    record: dict[str, Any], suite: _Suite, couples: Sequence[Couple]
+) -> tuple[dict[str, Any], _Test | None]:
+    tasks, least = suite.tasks(*couples), FEWEST[TASKS]
+    seeds = [f"mean over {len(couples)} seeds"] if len(couples) > 1 else []
+    remarks = [*seeds, *suite.without(tasks)]
+    n = len(tasks)
+    if n < least:
+        refused = (
+            f"no test over tasks: it needs at least {least}, and there {'is' if n == 1 else 'are'} "
+            f"{n}"
+        )
+        return record | {"n": n, "note": "; ".join([refused, *remarks])}, None
+    test = partial(paired_equivalence, suite.deltas(couples, tasks).mean(axis=0))
+    return record | {"n": n, "note": "; ".join(["t over means of tasks", *remarks])}, test
+
+
+def _record(pair: BenchmarkPair, level: str, suite: str) -> dict[str, Any]:
+    names = {"pair": pair.name, "kind": pair.kind, "level": level, "suite": suite}
+    models = {"reference": pair.reference, "candidate": pair.candidate}
+    return dict.fromkeys(DIFFERENCE_COLUMNS) | names | models
+
+
+def _of_couple(couple: Couple) -> dict[str, Any]:
+    return {"reference": couple.reference, "candidate": couple.candidate, "seed": couple.seed}
+
+
+def _of_task(cell: _Cell) -> dict[str, Any]:
+    return {"task": cell.task, "type": cell.type, "n_items": cell.n_items}
+
+
+def _tested(
+    record: Mapping[str, Any], test: _Test | None, margins: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """Results of a row for each margin."""
+    for margin in margins:
+        if test is None:
+            yield {"margin": float(margin)}
+            continue
+        found = test(margin=margin)
+        design, remarks = _design(found, record["level"])
+        yield {
+            "delta": found.difference,
+            "se": found.se,
+            "df": float(found.df),
+            "ci90_low": found.ci90[0],
+            "ci90_high": found.ci90[1],
+            "ci95_low": found.ci95[0],
+            "ci95_high": found.ci95[1],
+            "p_difference": found.p_difference,
+            "p_tost": found.p_tost,
+            "margin": found.margin,
+            "verdict": found.verdict,
+            "note": "; ".join([record["note"], *remarks]),
+            **design,
+        }
+
+
+def _design(found: Equivalence, level: str) -> tuple[dict[str, float | None], list[str]]:
+    """What a study with this spread could have shown, and how many units would do."""
+    units = round(found.df) + 1  # fewer than n where the error is that of blocks of items
+    spread = found.se * math.sqrt(units)
+    needed, remarks = None, []
+    try:
+        needed = units_needed(found.se * math.sqrt(found.n or units), found.margin)
+        needed = max(needed, FEWEST[level])
+    except UserError:
+        remarks = [f"more than {MOST_UNITS:,} {level} would be needed"]
+    design = {
+        "smallest_margin": spread * _of_unit_spread(smallest_margin, units),
+        "detectable_difference": spread * _of_unit_spread(detectable_difference, units),
+        "units_needed": needed,
+    }
+    return design, remarks
+
+
+@cache
+def _of_unit_spread(planned: Callable[[int, float], float], units: int) -> float:
+    return planned(units, 1.0)
+
+
+def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """Adjust p-values for the tasks that a pair is compared on at one level."""
+    table = table.astype({"holm_family": "object", "p_holm": "float64"})
+    tested = table[table["task"].notna() & table["p_difference"].notna()]
+    for (pair, level, margin), rows in tested.groupby(["pair", "level", "margin"], sort=False):
+        n = len(rows)
+        family = f"{pair}, {level}, ±{margin:g}: {n} test{'s' * (n > 1)}"
+        table.loc[rows.index, "holm_family"] = family
+        table.loc[rows.index, "p_holm"] = holm(rows["p_difference"].to_numpy("float64"))
+    return table

@@ -1,0 +1,107 @@
+"""What the report says of differences between models on the benchmarks: one line per test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from hrsa.benchmarks.differences import ITEMS, SEEDS
+from hrsa.statistics.equivalence import INCONCLUSIVE
+
+
+def differences_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences for a reader: the mean over tasks and each task, a verdict per margin.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hrsa.benchmarks.differences.differences_table`.
+
+    Returns
+    -------
+    DataFrame
+        For each pair and suite the mean over tasks, tested over training seeds and over tasks, then
+        each task, tested over training seeds or, where they are too few, over its items, seed by
+        seed. Column `over` says what is random, and how many there are. An inconclusive test says
+        how many would do for models that score the same, where these are more.
+    """
+    margins = [float(margin) for margin in table["margin"].unique()]
+    rows = table[table["verdict"].notna()]
+    lines = [
+        _line(test)
+        for _, found in rows.groupby(["pair", "suite"], sort=False)
+        for chosen in _shown(found)
+        for _, test in chosen.groupby(["level", "seed"], sort=False, dropna=False)
+    ]
+    columns = ["pair", "kind", "task", "seed", "over", "difference", "90 % interval"]
+    columns += ["95 % interval", *(_heading(margin) for margin in margins)]
+    return pd.DataFrame(lines, columns=columns).astype({"seed": "Int64"})
+
+
+def unmatched_items(table: pd.DataFrame) -> list[str]:
+    """Say which models could not be compared on the same items.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hrsa.benchmarks.differences.differences_table`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each task of two models that has no test over items.
+    """
+    rows = table[(table["level"] == ITEMS) & table["verdict"].isna()]
+    keys = ["pair", "reference", "candidate", "task", "note"]
+    return [
+        f"difference of {candidate} and {reference} on {task} (pair {pair}): {note}"
+        for pair, reference, candidate, task, note in rows[keys]
+        .drop_duplicates()
+        .itertuples(index=False, name=None)
+    ]
+
+
+def _shown(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Choose what is shown of a pair and suite: the means over tasks, then task by task."""
+    of_task = rows["task"].notna()
+    yield rows[~of_task & ((rows["level"] == SEEDS) | rows["seed"].isna())]
+    for _, task in rows[of_task].groupby("task", sort=True):
+        over_seeds = task[task["level"] == SEEDS]
+        yield task if over_seeds.empty else over_seeds
+
+
+def _line(rows: pd.DataFrame) -> dict[str, Any]:
+    """One test: its rows, one per margin, differ in the verdicts alone."""
+    first = rows.iloc[0]
+    verdicts = {_heading(float(row["margin"])): _verdict(row) for row in rows.to_dict("records")}
+    return {
+        "pair": first["pair"],
+        "kind": first["kind"],
+        "task": f"mean of {first['suite']}" if pd.isna(first["task"]) else first["task"],
+        "seed": first["seed"],
+        "over": f"{first['n']} {first['level']}",
+        "difference": _signs(f"{first['delta']:+.3f}"),
+        "90 % interval": _interval(first, "ci90"),
+        "95 % interval": _interval(first, "ci95"),
+        **verdicts,
+    }
+
+
+def _verdict(row: dict[Any, Any]) -> str:
+    needed = row["units_needed"]
+    # As many as there are would do for models that score the same: here the estimate is too far off
+    if row["verdict"] != INCONCLUSIVE or pd.isna(needed) or needed <= row["n"]:
+        return str(row["verdict"])
+    return f"{INCONCLUSIVE}; {int(needed)} {row['level']} would do"
+
+
+def _heading(margin: float) -> str:
+    return f"at ±{margin:g}"
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    return _signs(f"[{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]")
+
+
+def _signs(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
