@@ -8,7 +8,7 @@ from hrsa.activations.store import open_activations
 
 pytestmark = pytest.mark.slow
 
-AFTER_METRICS = {"figure_dynamics", "tables", "report", "finish"}
+AFTER_METRICS = {"figure_dynamics", "tables", "claims", "report", "finish"}
 
 
 def test_a_second_run_does_nothing(finished):
@@ -106,10 +106,12 @@ def test_a_changed_seed_of_one_embedding_reruns_its_branch_alone(checkout):
         "Training base-emb.s7 into an embedding model",
         "Extracting activations of base-emb.s7",
         "Finding nearest neighbours in base-emb.s7",
+        "Running the benchmarks on base-emb.s7",
     }
     assert plan.counts["contrastive"] == plan.counts["extract"] == plan.counts["cka"] == 1
+    assert plan.counts["evaluate"] == plan.counts["differences"] == 1
     assert "Comparing geometry by linear CKA: base-emb-seeds" in plan.messages
-    assert not plan.rules & {"pretrain", "sft", "accuracy", "evaluate", "dataset", "corpus"}
+    assert not plan.rules & {"pretrain", "sft", "accuracy", "dataset", "corpus"}
 
 
 def test_a_changed_data_set_is_extracted_and_compared_again_and_nothing_is_trained(checkout):

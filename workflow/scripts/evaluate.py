@@ -5,7 +5,9 @@ from pathlib import Path
 from hrsa_workflow.job import job
 
 with job(snakemake):
-    from hrsa.benchmarks.evaluate import evaluate
+    from functools import cache
+
+    from hrsa.benchmarks.evaluate import evaluate, load_reader
     from hrsa_workflow.status import Failure, subject_failure, write_status
     from hrsa_workflow.tables import BENCHMARKS, typed
 
@@ -15,16 +17,17 @@ with job(snakemake):
     results.mkdir(parents=True)
     failures: list[Failure] = []
     rows = []
+    # One reader for all tasks, which share texts; loaded where a failure is a task's own.
+    read = cache(lambda: load_reader(Path(record).parent if record else "bm25"))
     for task in snakemake.params.tasks:
         with subject_failure(failures, f"{task} of {snakemake.wildcards.instance}"):
             scores = evaluate(
-                Path(record).parent if record else "bm25",
+                read(),
                 [task],
                 corpus=Path(snakemake.input.corpus[0]).parent,
                 output=results,
                 seeds=[snakemake.params.seed],
                 batch_size=64,
-                attention=None,
             )
             rows.append(scores.assign(**labels))
     typed(rows, BENCHMARKS).to_parquet(snakemake.output.table, index=False)

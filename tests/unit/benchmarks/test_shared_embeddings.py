@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from hrsa.benchmarks.encoders import MeanPooledBackbone, load_encoder
-from hrsa.benchmarks.evaluate import evaluate
+from hrsa.benchmarks.evaluate import evaluate, load_reader
 from hrsa.benchmarks.shared_embeddings import EmbeddingsInMemory, SharedEmbeddings
 
 TASKS = ["TopicClassification", "TopicClustering", "TopicRetrieval"]
@@ -29,6 +29,16 @@ def test_no_text_is_embedded_twice(backbone_folder, corpus, tmp_path, embedded):
     topics = pd.read_parquet(corpus / "topics.parquet")
     test_texts = set(topics.loc[topics["split"] == "test", "text"])
     assert test_texts <= set(embedded)  # of classification and of clustering
+    assert len(embedded) == len(set(embedded))
+
+
+def test_calls_with_one_reader_share_what_it_has_embedded(
+    backbone_folder, corpus, tmp_path, embedded
+):
+    reader = load_reader(backbone_folder)
+    for task in TASKS:
+        evaluate(reader, [task], corpus=corpus, output=tmp_path)
+    assert embedded
     assert len(embedded) == len(set(embedded))
 
 

@@ -16,7 +16,7 @@ from hrsa.benchmarks.shared_embeddings import SharedEmbeddings
 from hrsa.benchmarks.tasks import LOCAL_TASKS, SUITE, local_tasks
 from hrsa.models.loading import Attention
 
-__all__ = ["BENCHMARK_COLUMNS", "BM25", "bootstrap_interval", "evaluate"]
+__all__ = ["BENCHMARK_COLUMNS", "BM25", "bootstrap_interval", "evaluate", "load_reader"]
 
 BENCHMARK_COLUMNS = [
     *("suite", "task", "type", "metric"),
@@ -25,8 +25,33 @@ BENCHMARK_COLUMNS = [
 BM25 = "bm25"
 
 
+def load_reader(
+    model: Path | Literal["bm25"], *, attention: Attention | None = None, device: str = "cpu"
+) -> SharedEmbeddings | LexicalSearch:
+    """Load what reads texts for the tasks; it embeds a text once, however many tasks have it.
+
+    Parameters
+    ----------
+    model
+        Model folder (see `hrsa.benchmarks.encoders.load_encoder`), or "bm25", which retrieves
+        words and so takes part in retrieval tasks only.
+    attention
+        "causal", "bidirectional", or None: as the model's folder says.
+    device
+        Where torch computes.
+
+    Raises
+    ------
+    UserError
+        The model cannot be loaded.
+    """
+    if model == BM25:
+        return LexicalSearch()
+    return SharedEmbeddings(load_encoder(Path(model), attention=attention, device=device))
+
+
 def evaluate(
-    model: Path | Literal["bm25"],
+    model: Path | Literal["bm25"] | SharedEmbeddings | LexicalSearch,
     tasks: Iterable[str],
     *,
     corpus: Path,
@@ -41,8 +66,7 @@ def evaluate(
     Parameters
     ----------
     model
-        Model folder (see `hrsa.benchmarks.encoders.load_encoder`), or "bm25", which retrieves
-        words and so takes part in retrieval tasks only.
+        As `load_reader` takes it, or what that gave, so that several calls share embeddings.
     tasks
         Names of tasks (`hrsa.benchmarks.tasks.LOCAL_TASKS`).
     corpus
@@ -55,10 +79,8 @@ def evaluate(
         Seeds of the draws of training or clustered texts; scores are averaged over them.
     batch_size
         Texts per forward pass.
-    attention
-        "causal", "bidirectional", or None: as the model's folder says.
-    device
-        Where torch computes.
+    attention, device
+        As in `load_reader`, for a model that is not loaded yet.
 
     Returns
     -------
@@ -74,16 +96,16 @@ def evaluate(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     names = [task.metadata.name for task in local_tasks(tasks, corpus)]
-    if model == BM25:
-        names = [name for name in names if "Retrieval" in name]
-        encoder: Any = LexicalSearch()
+    if isinstance(model, SharedEmbeddings | LexicalSearch):
+        reader = model
     else:
-        # tasks share texts, and seeds all of them
-        encoder = SharedEmbeddings(load_encoder(Path(model), attention=attention, device=device))
+        reader = load_reader(model, attention=attention, device=device)
+    if isinstance(reader, LexicalSearch):
+        names = [name for name in names if "Retrieval" in name]
     rows = []
     for name in names:
         used = seeds if LOCAL_TASKS[name].draws_samples else seeds[:1]
-        runs = {seed: _run(encoder, name, corpus, seed, batch_size) for seed in used}
+        runs = {seed: _run(reader, name, corpus, seed, batch_size) for seed in used}
         for seed, (_, result) in runs.items():
             suffix = f".seed{seed}" if len(used) > 1 else ""
             result.to_disk(output / f"{name}{suffix}.json")
