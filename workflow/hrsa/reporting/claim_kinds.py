@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
-from hrsa.statistics.equivalence import BOTH, DIFFERENT, EQUIVALENT, check_margin
+from hrsa.statistics.equivalence import BOTH, DIFFERENT, EQUIVALENT, check_margin, t_interval
 from hrsa.statistics.equivalence import equivalence as tested
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -43,7 +43,7 @@ class Estimated:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
         """Two-sided interval; None without a standard error."""
-        return None if self.se is None else _interval(self.value, self.se, self.df, confidence)
+        return None if self.se is None else t_interval(self.value, self.se, self.df, confidence)
 
     @property
     def p(self) -> float | None:
@@ -234,7 +234,7 @@ def differ(differences: Mapping[str, Estimated]) -> Difference | Verdict:
     found = differences[name]
     p = min(1.0, n * _p(found))
     wide, narrow = (
-        _interval(found.value, found.se or 0.0, found.df, 1 - level / n)
+        t_interval(found.value, found.se or 0.0, found.df, 1 - level / n)
         for level in (LEVEL, 2 * LEVEL)
     )
     text = (
@@ -325,11 +325,6 @@ def conjunction(parts: Mapping[str, Verdict]) -> Verdict:
         if by_verdict[verdict]:
             return Verdict(verdict, text)
     return Verdict(SUPPORTED, text)
-
-
-def _interval(value: float, se: float, df: float, confidence: float) -> tuple[float, float]:
-    half = float(stdtrit(df, (1 + confidence) / 2)) * se
-    return value - half, value + half
 
 
 def _without_interval(estimate: Estimated, name: str = "") -> Verdict:

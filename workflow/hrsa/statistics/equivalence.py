@@ -113,8 +113,8 @@ def equivalence(
         se=se,
         df=df,
         margin=margin,
-        ci90=_interval(difference, se, df, 0.90),
-        ci95=_interval(difference, se, df, 0.95),
+        ci90=t_interval(difference, se, df, 0.90),
+        ci95=t_interval(difference, se, df, 0.95),
         p_difference=min(1.0, 2 * _tail(abs(difference), se, df)),
         # the nearer margin decides, and with t symmetric one tail serves for either side
         p_tost=_tail(margin - abs(difference), se, df),
@@ -198,7 +198,18 @@ def _check_estimate(difference: float, se: float, df: float) -> None:
         )
 
 
-def _interval(centre: float, se: float, df: float, confidence: float) -> tuple[float, float]:
+def t_interval(centre: float, se: float, df: float, confidence: float) -> tuple[float, float]:
+    """Two-sided interval of a t distribution about an estimate, low end and high end.
+
+    Parameters
+    ----------
+    centre, se : float
+        The estimate and its standard error, ≥ 0.
+    df : float
+        Degrees of freedom; infinite: normal.
+    confidence : float
+        Between 0 and 1.
+    """
     half = float(stdtrit(df, (1 + confidence) / 2)) * se
     return centre - half, centre + half
 
