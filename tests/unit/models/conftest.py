@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_recipes import CORPUS, PRETRAIN, training_files
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from hrsa.data.corpus import write_corpus
+from hrsa.models import pretrain
 from hrsa.models.tokenizer import train_tokenizer
 
 SIZES = {
@@ -42,3 +45,26 @@ def qwen_folder(tmp_path_factory, tokenizer) -> Path:
 def llama(tokenizer) -> LlamaForCausalLM:
     torch.manual_seed(0)
     return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **SIZES)).eval()
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """The smallest corpus that every recipe can be trained on."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, seed=3, settings=CORPUS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, corpus) -> Path:
+    """A parent for the recipes, pretrained for a few steps."""
+    folder = tmp_path_factory.mktemp("models") / "base"
+    pretrain.train(
+        folder,
+        parent=None,
+        data=training_files(corpus),
+        seed=0,
+        resume=folder.parent / "resume",
+        settings=PRETRAIN,
+    )
+    return folder

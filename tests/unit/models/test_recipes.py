@@ -5,38 +5,16 @@ import json
 import pandas as pd
 import pytest
 import torch
-from tiny_recipes import CONTINUED, CONTRASTIVE, CORPUS, PRETRAIN, RLVR, SFT, training_files
+from tiny_recipes import CONTINUED, CONTRASTIVE, RLVR, SFT, training_files
 from transformers import Qwen2ForCausalLM
 
-from hrsa.data.corpus import write_corpus
-from hrsa.models import continued, contrastive, pretrain, rewards, rlvr, sft
+from hrsa.models import continued, contrastive, rewards, rlvr, sft
 from hrsa.models.dose import kl_to_parent
 from hrsa.models.folder import backbone_weights, relative_weight_change
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 
 SETTINGS = {sft: SFT, continued: CONTINUED, rlvr: RLVR, contrastive: CONTRASTIVE}
 RECIPES = pytest.mark.parametrize("recipe", list(SETTINGS), ids=lambda module: module.RECIPE)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, seed=3, settings=CORPUS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, corpus):
-    folder = tmp_path_factory.mktemp("models") / "base"
-    pretrain.train(
-        folder,
-        parent=None,
-        data=training_files(corpus),
-        seed=0,
-        resume=folder.parent / "resume",
-        settings=PRETRAIN,
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")

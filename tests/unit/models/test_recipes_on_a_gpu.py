@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_recipes import CONTINUED, CONTRASTIVE, CORPUS, PRETRAIN, RLVR, SFT, training_files
+from tiny_recipes import CONTINUED, CONTRASTIVE, RLVR, SFT, training_files
 from torch.nn.attention import sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import Trainer
 
-from hrsa.data.corpus import write_corpus
-from hrsa.models import continued, contrastive, pretrain, rewards, rlvr, sft
+from hrsa.models import continued, contrastive, rewards, rlvr, sft
 from hrsa.models.trainers import ATTENTION_KERNELS
 
 pytestmark = [
@@ -23,27 +22,6 @@ pytestmark = [
 SETTINGS = {sft: SFT, continued: CONTINUED, rlvr: RLVR, contrastive: CONTRASTIVE}
 RECIPES = pytest.mark.parametrize("recipe", list(SETTINGS), ids=lambda module: module.RECIPE)
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, seed=3, settings=CORPUS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, corpus):
-    folder = tmp_path_factory.mktemp("models") / "base"
-    pretrain.train(
-        folder,
-        parent=None,
-        data=training_files(corpus),
-        seed=0,
-        resume=folder.parent / "resume",
-        settings=PRETRAIN,
-    )
-    return folder
 
 
 @pytest.fixture
