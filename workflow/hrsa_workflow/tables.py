@@ -29,9 +29,9 @@ BENCHMARKS = {
     **dict.fromkeys(("model", "recipe"), TEXT),
     **dict.fromkeys(("seed", "step"), WHOLE),
     **dict.fromkeys(("suite", "task", "type", "metric"), TEXT),
-    **dict.fromkeys(("value", "ci_low", "ci_high"), NUMBER),
+    **dict.fromkeys(("value", "ci_low", "ci_high", "chance"), NUMBER),
     "n_items": WHOLE,
-    "note": TEXT,
+    **dict.fromkeys(("evaluation_seeds", "note"), TEXT),
 }
 ACCURACY = {
     **dict.fromkeys(("model", "recipe"), TEXT),

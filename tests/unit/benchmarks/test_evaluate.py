@@ -44,6 +44,8 @@ def test_each_task_is_one_row_with_its_interval(scores):
     assert table["type"].tolist() == ["Classification", "Retrieval"]
     assert table["metric"].tolist() == ["accuracy", "ndcg_at_10"]
     assert table["n_items"].tolist() == [30, 12]
+    assert table["evaluation_seeds"].tolist() == ["42", ""]
+    assert table["chance"].between(0, 0.5, inclusive="neither").all()
     assert (table["ci_low"] < table["value"]).all()
     assert (table["value"] < table["ci_high"]).all()
     assert "mean of 10 draws of training texts" in table["note"][0]
@@ -88,6 +90,7 @@ def test_seeds_are_averaged_and_each_result_is_kept(backbone_folder, corpus, tmp
     assert means[0] != means[1]
     assert table["value"][0] == pytest.approx(np.mean(means), abs=1e-6)
     assert "mean of 20 draws" in table["note"][0]
+    assert table["evaluation_seeds"].tolist() == ["1 2", ""]
     assert (tmp_path / "TopicRetrieval.json").exists()
 
 

@@ -20,7 +20,7 @@ __all__ = ["BENCHMARK_COLUMNS", "BM25", "bootstrap_interval", "evaluate", "load_
 
 BENCHMARK_COLUMNS = [
     *("suite", "task", "type", "metric"),
-    *("value", "ci_low", "ci_high", "n_items", "note"),
+    *("value", "ci_low", "ci_high", "chance", "n_items", "evaluation_seeds", "note"),
 ]
 BM25 = "bm25"
 
@@ -86,7 +86,9 @@ def evaluate(
     -------
     DataFrame with `BENCHMARK_COLUMNS`
         One row per task: `mteb`'s main score with a 95 % interval over items (queries, test texts,
-        pairs), which holds the model, its training texts and clusters fixed.
+        pairs), which holds the model, its training texts and clusters fixed, and the score to be
+        expected of embeddings that say nothing. `evaluation_seeds` names the seeds that the score
+        is a mean over, "" for a task that draws nothing.
 
     Raises
     ------
@@ -142,8 +144,10 @@ def _row(name: str, runs: dict[int, tuple[Any, Any]], output: Path) -> dict[str,
         "value": float(np.mean([result.get_score() for _, result in runs.values()])),
         "ci_low": low,
         "ci_high": high,
+        "chance": task.chance(),
         "n_items": items["item"].nunique(),
-        "note": "; ".join([f"chance {task.chance():.3f}", note, *_experiments(runs)]),
+        "evaluation_seeds": " ".join(map(str, runs)) if task.draws_samples else "",
+        "note": "; ".join([note, *_experiments(runs)]),
     }
 
 
