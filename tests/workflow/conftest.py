@@ -30,14 +30,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A copy of the repository in which Snakemake runs on the small study."""
+    """A copy of the repository in which Snakemake runs on a study, the small one or another."""
 
     path: Path
+    study: str = SMALL
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(self.path / "workflow")}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments, "--configfile", SMALL],
+            [sys.executable, "-m", "snakemake", *arguments, "--configfile", self.study],
             cwd=self.path,
             env=environment,
             capture_output=True,

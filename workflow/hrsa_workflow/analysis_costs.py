@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hrsa.similarity.pair_sums import ROWS_OF_SUMS, operations
+from hrsa_workflow.benchmark_groups import entry_sizes
 from hrsa_workflow.estimates import BOUND, ROUGH, UNKNOWN, Estimate, as_estimate, total
 from hrsa_workflow.sizes import ModelSize
 from hrsa_workflow.study import Study
@@ -39,6 +40,8 @@ SVD = 21
 # Neighbours that are kept for the largest k: their index (4 bytes) and distance (4).
 SPARE_NEIGHBOURS, NEIGHBOUR_BYTES = 32, 8
 METRIC_PROCESS_BYTES = 0.25e9
+# English text, by the tokenizers of current models: a rule of thumb, as the texts are not here.
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -232,14 +235,14 @@ class AnalysisCosts:
         return Estimate(min(there, most.value)), prompt, worked
 
     def benchmark(self, name: str) -> Estimate:
-        """Operations of embedding all texts of the generated tasks; others are not known."""
+        """Operations of embedding all texts of the tasks."""
         if name == "bm25":
             return Estimate()
         size = self.sizes[name]
         if size is None:
             return UNKNOWN
         corpus, seed = self.study.config["corpus"], self.study.config["seed"]
-        tokens = Estimate()
+        tokens = self._suite_tokens
         for task in self.study.config["benchmarks"]["tasks"]:
             texts = task_texts(task, corpus)
             if not texts:
@@ -247,6 +250,18 @@ class AnalysisCosts:
             for part, columns, count in texts:
                 tokens += count * generated(part, columns, seed).tokens(size.vocabulary)
         return _guess(tokens * FORWARD * size.blocks, size)
+
+    @cached_property
+    def _suite_tokens(self) -> Estimate:
+        """Tokens of the tasks of `mteb`, by the characters that it knows of."""
+        tokens = Estimate()
+        for entry in self.study.config["benchmarks"]["suites"]:
+            sizes = entry_sizes(entry)
+            tokens += Estimate(sum(size or 0 for size in sizes) / CHARACTERS_PER_TOKEN)
+            tokens += UNKNOWN if None in sizes else Estimate()
+            # Bitext counts each pair of languages; mteb embeds each language once.
+            tokens = tokens.marked(ROUGH, BOUND)
+        return tokens
 
     # -- mining ----------------------------------------------------------------------------------
 

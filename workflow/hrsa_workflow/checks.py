@@ -11,6 +11,7 @@ from typing import Any
 from hrsa.errors import UserError
 from hrsa.models.adapters import check_adapter_folder
 from hrsa.models.model_files import check_model_folder
+from hrsa_workflow.benchmark_groups import benchmark_groups
 from hrsa_workflow.dataset_checks import check_dataset, check_dataset_path, check_probe_labels
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
@@ -25,6 +26,7 @@ from hrsa_workflow.instances import (
     resolve,
     trained_by,
 )
+from hrsa_workflow.recipe_checks import check_template
 from hrsa_workflow.sources import source_path
 from hrsa_workflow.training_checks import check_training
 
@@ -47,9 +49,7 @@ def check_references(config: dict[str, Any]) -> None:
     for name, dataset in config["datasets"].items():
         check_dataset(name, dataset)
     _check_metrics(config)
-    for entry in config["benchmarks"]["models"]:
-        _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
-        _resolve_any_seed(config, entry, "benchmarks.models")
+    _check_benchmarks(config)
     _check_corpus(config)
     check_training(config)
 
@@ -72,6 +72,34 @@ def check_sources(config: dict[str, Any], root: Path) -> None:
         for name, dataset in config[section].items():
             if "path" in dataset:
                 check_dataset_path(f"{section}.{name}.path", dataset["path"], root)
+
+
+def _check_benchmarks(config: dict[str, Any]) -> None:
+    benchmarks = config["benchmarks"]
+    if not any(isinstance(entry["alone"], int) for entry in benchmarks["suites"]):
+        benchmark_groups(config)  # refuses what it cannot divide; by size it asks mteb, later
+    for entry in benchmarks["models"]:
+        _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
+        _resolve_any_seed(config, entry, "benchmarks.models")
+    if benchmarks["query_template"] is not None:
+        check_template("benchmarks.query_template", benchmarks["query_template"])
+    if benchmarks["prompts"] is None:
+        return
+    for entry in benchmarks["models"]:
+        if not _has_template(config, parse_reference(entry)[0]):
+            raise UserError(
+                f"`benchmarks.prompts` is given, but `{entry}` was not trained with a template to "
+                'read them in. Set `benchmarks.query_template`, such as "{instruction}: {query}".'
+            )
+
+
+def _has_template(config: dict[str, Any], model: str) -> bool:
+    """Whether it is known how a model reads prompts: from its own training, or the benchmarks."""
+    here, models = model, config["models"]
+    while models[here].get("recipe") != "contrastive" and "parent" in models[here]:
+        here = parse_reference(models[here]["parent"])[0]
+    is_trained = models[here].get("recipe") == "contrastive"
+    return is_trained or config["benchmarks"]["query_template"] is not None
 
 
 def _check_models(config: dict[str, Any]) -> None:

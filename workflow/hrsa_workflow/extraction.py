@@ -144,7 +144,7 @@ def _keep_or_extract(
         _take_back(output)
     for step, files in wanted.items():
         folder = _folder(record, step)
-        common = _model_part(content, folder, step) | _settings_part(settings, code)
+        common = model_part(content, folder, step) | _settings_part(settings, code)
         headers = {path: common | one.header for path, one in files.items()}
         missing = {
             path: (header, files[path])
@@ -222,7 +222,7 @@ def _take_back(path: Path) -> None:
         os.replace(_spare(path), path)
 
 
-def _model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[str, Any]:
+def model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[str, Any]:
     """What identifies the model: hashes only, no place on this machine."""
     weights = record["checkpoints"][str(step)]["sha256"] if step else record["sha256"]
     tokenizer = hashlib.sha256()

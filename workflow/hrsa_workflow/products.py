@@ -153,15 +153,25 @@ def results_of(study: Study, metrics: Iterable[str], suffix: str = "parquet") ->
 
 def statuses(study: Study) -> list[str]:
     """Status records of every metric and evaluation."""
-    compared = results_of(study, study.metrics, "json")
-    return compared + [f"{study.folder}/benchmarks/{name}.json" for name in study.evaluated]
+    return results_of(study, study.metrics, "json") + evaluation_files(study, ".json")
+
+
+def evaluation_files(
+    study: Study, suffix: str, instances: Iterable[str] | None = None
+) -> list[str]:
+    """What the evaluations leave, of all models or of some; suffix "" for the folders."""
+    return [
+        f"{study.folder}/benchmarks/{name}/{group}{suffix}"
+        for name, group in study.evaluations
+        if instances is None or name in instances
+    ]
 
 
 def joined_tables(study: Study) -> dict[str, list[str]]:
     """The tables that join files of jobs, each with those files."""
     found = {
         "similarity": results_of(study, study.metrics),
-        "benchmarks": [f"{study.folder}/benchmarks/{name}.parquet" for name in study.evaluated],
+        "benchmarks": evaluation_files(study, ".parquet"),
         "accuracy": [f"{study.folder}/accuracy/{name}.parquet" for name in study.language_models],
         "dose": [f"{study.folder}/dose/{name}.parquet" for name in study.language_models]
         + [study.record(name) for name in study.named("contrastive")],
@@ -177,6 +187,8 @@ def table_inputs(study: Study) -> dict[str, list[str]]:
 def table_names(study: Study) -> list[str]:
     """Names of the tables of the study's results; effects and halves come from similarities."""
     names = list(joined_tables(study))
+    if "benchmarks" in names:
+        names.append("benchmark_means")
     if "similarity" in names:
         names += ["effects", *(["split_half"] if has_halves(study) else [])]
     return names
@@ -228,6 +240,12 @@ def paired_models(study: Study) -> list[str]:
     couples = [couple for pair in benchmark_pairs(study) for couple in pair["couples"]]
     names = {couple[side] for couple in couples for side in ("reference", "candidate")}
     return [name for name in study.evaluated if name in names]
+
+
+def paired_evaluations(study: Study) -> list[str]:
+    """The model of each of the evaluations of `paired_models`, in the order of their files."""
+    names = paired_models(study)
+    return [name for name, _ in study.evaluations if name in names]
 
 
 def benchmark_margins(study: Study) -> list[float]:
@@ -334,9 +352,15 @@ def facts(study: Study) -> dict[str, Any]:
         "models": {name: _without_folders(model) for name, model in config["models"].items()},
         "pairs": config["pairs"],
         "datasets": {name: _without_folders(data) for name, data in config["datasets"].items()},
-        "benchmarks": config["benchmarks"]["tasks"],
+        "benchmarks": _benchmark_names(config["benchmarks"]),
         "wrong_share": model_settings(config, pretrained[0])["wrong_share"] if pretrained else None,
     }
+
+
+def _benchmark_names(benchmarks: Mapping[str, Any]) -> list[str]:
+    """The generated tasks and the suites by name."""
+    suites = (one.get("suite") or ", ".join(one["tasks"]) for one in benchmarks["suites"])
+    return [*benchmarks["tasks"], *suites]
 
 
 def _without_folders(entry: Mapping[str, Any]) -> dict[str, Any]:

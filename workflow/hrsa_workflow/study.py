@@ -8,6 +8,7 @@ from typing import Any
 
 from hrsa.data.generators import GENERATORS
 from hrsa.models.retrieve import wanted_files
+from hrsa_workflow.benchmark_groups import LOCAL, TaskGroup, benchmark_groups
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
     METRICS,
@@ -168,17 +169,21 @@ class Study:
         """Names of the data sets that a metric is computed on."""
         return datasets_for(self.config, metric) if metric in self.metrics else []
 
+    @cached_property
+    def task_groups(self) -> dict[str, TaskGroup]:
+        """Groups of benchmark tasks, each a job for each model."""
+        return benchmark_groups(self.config)
+
     @property
-    def task_corpus(self) -> list[str]:
-        """Files of the corpus that the benchmarks read."""
-        tasks = self.config["benchmarks"]["tasks"]
-        return list(dict.fromkeys(file for task in tasks for file in TASK_CORPUS[task]))
+    def evaluations(self) -> list[tuple[str, str]]:
+        """Each model with each group of tasks."""
+        return [(name, group) for name in self.evaluated for group in self.task_groups]
 
     @property
     def evaluated(self) -> list[str]:
         """Instances that are benchmarked, and bm25 where it is asked for."""
         benchmarks = self.config["benchmarks"]
-        if not benchmarks["tasks"]:
+        if not self.task_groups:
             return []
         names: list[str] = []
         for entry in benchmarks["models"]:
@@ -191,6 +196,17 @@ class Study:
         return list(dict.fromkeys(names))
 
     # -- inputs ----------------------------------------------------------------------------------
+
+    def evaluation_inputs(self, group: str) -> dict[str, list[str] | str]:
+        """Data of a group of generated tasks, and the file of prompts."""
+        found: dict[str, list[str] | str] = {}
+        if group == LOCAL:
+            tasks = self.config["benchmarks"]["tasks"]
+            names = dict.fromkeys(file for task in tasks for file in TASK_CORPUS[task])
+            found["corpus"] = self.corpus_files(names)
+        if self.config["benchmarks"]["prompts"] is not None:
+            found["prompts"] = str(self.root / self.config["benchmarks"]["prompts"])
+        return found
 
     def compared(self, pair: str, metric: str) -> dict[str, list[str]]:
         """Activations of both sides of a pair, comparison by comparison, in one by data set."""
@@ -285,6 +301,32 @@ class Study:
         return source_path(text, self.root, key=f"{section}.{name}.path")
 
     # -- parameters ------------------------------------------------------------------------------
+
+    def evaluation_settings(self, instance: str) -> dict[str, Any]:
+        """How a model is read in benchmarks, and the seeds of what tasks draw."""
+        names = ("max_length", "batch_size", "dtype", "device")
+        settings = {name: self.config["benchmarks"][name] for name in names}
+        seeds = self.config["benchmarks"]["seeds"]
+        return settings | {
+            "seeds": seeds if seeds is not None else [self.config["seed"]],
+            "query_template": self.query_template(instance),
+        }
+
+    def query_template(self, instance: str) -> str | None:
+        """How a model reads a prompt and a query: as it, or what it is made from, was trained."""
+        here: str | None = instance if instance in self.instances else None
+        while here is not None:
+            one = self.instances[here]
+            if one.source == "contrastive":
+                return str(one.settings["query_template"])
+            here = one.parent
+        template: str | None = self.config["benchmarks"]["query_template"]
+        return template
+
+    def task_parts(self, group: str) -> dict[str, Any]:
+        """What decides the data of each generated task of a group."""
+        tasks = self.config["benchmarks"]["tasks"] if group == LOCAL else []
+        return {task: self.corpus_part(TASK_CORPUS[task]) for task in tasks}
 
     def training_settings(self, instance: str) -> dict[str, Any]:
         """A recipe's settings for one instance, the steps of its checkpoints included."""

@@ -33,6 +33,16 @@ BENCHMARKS = {
     "n_items": WHOLE,
     **dict.fromkeys(("evaluation_seeds", "note"), TEXT),
 }
+# Means over the tasks of a suite (hrsa.benchmarks.aggregation).
+BENCHMARK_MEANS = {
+    **dict.fromkeys(("model", "recipe"), TEXT),
+    **dict.fromkeys(("seed", "step"), WHOLE),
+    **dict.fromkeys(("suite", "mean", "type"), TEXT),
+    **dict.fromkeys(("value", "value_of_present"), NUMBER),
+    **dict.fromkeys(("n_tasks", "n_missing"), WHOLE),
+    "complete": "bool",
+    "note": TEXT,
+}
 ACCURACY = {
     **dict.fromkeys(("model", "recipe"), TEXT),
     **dict.fromkeys(("seed", "step"), WHOLE),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from hrsa.errors import UserError
 from hrsa_workflow import products
+from hrsa_workflow.benchmark_groups import check_suites
 from hrsa_workflow.code_version import code_version as script_version
 from hrsa_workflow.config import load_config
 from hrsa_workflow.instances import VARIANTS
@@ -90,6 +91,8 @@ try:
     study = Study(
         load_config(config, files=configuration_files(workflow)), code=code_version
     )
+    if workflow.is_main_process:  # it asks mteb, which takes seconds to import
+        check_suites(study.config)
 except UserError as error:
     raise ConfigurationError(str(error)) from None
 

@@ -37,20 +37,23 @@ rule accuracy:
         "../scripts/accuracy.py"
 
 
+# One job for each model and group of tasks. The folder is updated in place: a task's results that are
+# still right are kept, so that a new task, or one that failed, costs only itself.
 rule evaluate:
     input:
         unpack(lambda w: evaluated_files(w.instance)),
-        corpus=study.corpus_files(study.task_corpus),
+        unpack(lambda w: study.evaluation_inputs(w.group)),
     output:
-        table="<results>/benchmarks/{instance}.parquet",
-        results=directory("<results>/benchmarks/{instance}"),
-        status="<results>/benchmarks/{instance}.json",
+        table="<results>/benchmarks/{instance}/{group}.parquet",
+        results=update(directory("<results>/benchmarks/{instance}/{group}")),
+        status="<results>/benchmarks/{instance}/{group}.json",
     log:
-        "<logs>/evaluate/{instance}.log",
+        "<logs>/evaluate/{instance}/{group}.log",
     benchmark:
-        "<timing>/evaluate/{instance}.tsv"
+        "<timing>/evaluate/{instance}/{group}.tsv"
     wildcard_constraints:
         instance=any_of(study.evaluated),
+        group=any_of(study.task_groups),
     conda:
         ENVIRONMENT
     threads: 1
@@ -59,28 +62,26 @@ rule evaluate:
         runtime=240,
         gpu=1,
     params:
+        group=lambda w: study.task_groups[w.group].settings,
         labels=lambda w: study.labels(w.instance),
-        attempt=lambda w: attempts[f"{study.folder}/benchmarks/{w.instance}.json"],
-        tasks=study.config["benchmarks"]["tasks"],
-        seed=study.config["seed"],
-        corpus=study.corpus_part(study.task_corpus),
+        attempt=lambda w: attempts[
+            f"{study.folder}/benchmarks/{w.instance}/{w.group}.json"
+        ],
+        settings=lambda w: study.evaluation_settings(w.instance),
+        data=lambda w: study.task_parts(w.group),
         code=code_version("evaluate.py"),
     message:
-        "Running the benchmarks on {wildcards.instance}"
+        "Running the benchmarks {wildcards.group} on {wildcards.instance}"
     script:
         "../scripts/evaluate.py"
 
 
 rule differences:
     input:
-        tables=[
-            f"{study.folder}/benchmarks/{name}.parquet"
-            for name in products.paired_models(study)
-        ],
-        results=[
-            f"{study.folder}/benchmarks/{name}"
-            for name in products.paired_models(study)
-        ],
+        tables=products.evaluation_files(
+            study, ".parquet", products.paired_models(study)
+        ),
+        results=products.evaluation_files(study, "", products.paired_models(study)),
     output:
         csv="<results>/tables/differences.csv",
         parquet="<results>/tables/differences.parquet",
@@ -95,7 +96,7 @@ rule differences:
         mem_mb=1000,
         runtime=20,
     params:
-        models=products.paired_models(study),
+        models=products.paired_evaluations(study),
         pairs=products.benchmark_pairs(study),
         margins=products.benchmark_margins(study),
         code=code_version("differences.py"),

@@ -230,9 +230,7 @@ rule figure_dynamics:
 
 rule figure_benchmarks:
     input:
-        tables=expand(
-            "<results>/benchmarks/{instance}.parquet", instance=study.evaluated
-        ),
+        tables=products.evaluation_files(study, ".parquet"),
     output:
         png=report(
             "<results>/figures/benchmarks.png",

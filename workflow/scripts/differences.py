@@ -11,11 +11,19 @@ with job(snakemake):
     from hrsa.reporting.tables import write_table
     from hrsa_workflow.tables import DIFFERENCES, typed
 
-    names, given = snakemake.params.models, snakemake.input
-    evaluations = {
-        name: Evaluation(scores=pd.read_parquet(table), items=Path(folder))
-        for name, table, folder in zip(names, given.tables, given.results, strict=True)
-    }
+    given, evaluations = snakemake.input, {}
+    for name, path, folder in zip(
+        snakemake.params.models, given.tables, given.results, strict=True
+    ):
+        table = pd.read_parquet(path)
+        items = {
+            (suite, task): Path(folder) / f"{task}.items.parquet"
+            for suite, task in zip(table["suite"], table["task"], strict=True)
+        }
+        known = evaluations.get(name, Evaluation(scores=table.iloc[:0], items={}))
+        evaluations[name] = Evaluation(
+            scores=pd.concat([known.scores, table], ignore_index=True), items=known.items | items
+        )
     pairs = [
         BenchmarkPair(**pair | {"couples": [Couple(**couple) for couple in pair["couples"]]})
         for pair in snakemake.params.pairs

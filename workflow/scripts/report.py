@@ -8,6 +8,7 @@ with job(snakemake):
 
     import pandas as pd
 
+    from hrsa.reporting.benchmark_means import means_summary
     from hrsa.reporting.claim_summaries import claims_summary
     from hrsa.reporting.differences import differences_summary, unmatched_items
     from hrsa.reporting.reanalysis_summaries import (
@@ -34,6 +35,7 @@ with job(snakemake):
         "Effects beyond the seed floor": ("effects", effects_summary),
         "Agreement of two halves of the texts": ("split_half", split_half_summary),
         "Benchmarks": ("benchmarks", benchmark_summary),
+        "Means over the tasks of a suite": ("benchmark_means", means_summary),
         "Differences between models": ("differences", differences_summary),
         "How far training moved the weights": ("dose", lambda table: table),
         "Published differences, tested for equivalence": ("reanalysis", reanalysis_summary),

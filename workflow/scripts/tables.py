@@ -5,13 +5,14 @@ from hrsa_workflow.job import job
 with job(snakemake):
     from pathlib import Path
 
+    from hrsa.benchmarks.aggregation import suite_means
     from hrsa.reporting.effects import Neighbours, effects_table
     from hrsa.reporting.floors import with_floors, with_holm
     from hrsa.reporting.replicates import read_replicates
     from hrsa.reporting.split_half import split_half_table
     from hrsa.reporting.tables import collect, write_table
     from hrsa.similarity.neighbours import EXCLUSIONS
-    from hrsa_workflow.tables import EFFECTS, SPLIT_HALF, TABLES, dose_rows, typed
+    from hrsa_workflow.tables import BENCHMARK_MEANS, EFFECTS, SPLIT_HALF, TABLES, dose_rows, typed
 
     tables = {}
     for name, columns in TABLES.items():
@@ -24,6 +25,8 @@ with job(snakemake):
             trained = dose_rows(records, snakemake.params.labels)
             table = typed([table, trained], columns).sort_values(list(columns), ignore_index=True)
         tables[name] = table
+    if "benchmarks" in tables:
+        tables["benchmark_means"] = typed([suite_means(tables["benchmarks"])], BENCHMARK_MEANS)
     if "similarity" in tables:
         tables["similarity"] = with_holm(with_floors(tables["similarity"]))
         excluded = snakemake.params.exclude or []

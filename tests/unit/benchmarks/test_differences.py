@@ -55,14 +55,15 @@ def evaluated(tmp_path):
     def write(name, tasks):
         folder = tmp_path / name
         folder.mkdir()
-        rows = []
+        rows, items = [], {}
         for task, (kind, content) in tasks.items():
             is_score = isinstance(content, float)
             if not is_score:
-                content.to_parquet(folder / f"{task}.items.parquet")
+                items["local", task] = folder / f"{task}.items.parquet"
+                content.to_parquet(items["local", task])
             score = content if is_score else content["value"].mean()
             rows.append({"suite": "local", "task": task, "type": kind, "value": score})
-        return Evaluation(scores=pd.DataFrame(rows), items=folder)
+        return Evaluation(scores=pd.DataFrame(rows), items=items)
 
     return write
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mteb.results import ModelResult
 from sentence_transformers import SentenceTransformer
 
 from hrsa.benchmarks.encoders import MeanPooledBackbone, load_embedding_model, load_encoder, words
-from hrsa.benchmarks.evaluate import BENCHMARK_COLUMNS, bootstrap_interval, evaluate
+from hrsa.benchmarks.evaluate import BENCHMARK_COLUMNS, evaluate
+from hrsa.benchmarks.intervals import bootstrap_interval
 from hrsa.benchmarks.tasks import local_tasks
 from hrsa.errors import UserError
 
@@ -62,6 +64,15 @@ def test_the_value_is_that_of_mtebs_own_result_and_the_mean_over_items(scores, t
     assert own["scores"]["test"][0]["main_score"] == pytest.approx(value, abs=1e-6)
     items = pd.read_parquet(output / f"{task}.items.parquet")
     assert items["value"].mean() == pytest.approx(value, abs=1e-5)
+
+
+def test_mtebs_own_tools_load_the_results(scores):
+    table, output = scores
+    results = [mteb.TaskResult.from_disk(output / f"{task}.json") for task in BOTH]
+    frame = ModelResult(model_name="a/b", model_revision="1", task_results=results).to_dataframe()
+    assert frame.set_index("task_name")["a/b"].to_dict() == pytest.approx(
+        table.set_index("task")["value"].to_dict(), abs=1e-6
+    )
 
 
 def test_items_carry_the_ids_of_the_corpus(scores, corpus):

@@ -76,12 +76,12 @@ class Evaluation:
     ----------
     scores : DataFrame
         Columns suite, task, type, value; one row per task.
-    items : Path
-        Folder with what each score is computed from, ``<task>.items.parquet``.
+    items : mapping of (suite, task) to Path
+        Files with what each score is computed from (`hrsa.benchmarks.items`).
     """
 
     scores: pd.DataFrame
-    items: Path
+    items: Mapping[tuple[str, str], Path]
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _cells(couple: Couple, evaluations: Mapping[str, Evaluation]) -> Iterator[_C
     for suite, task, kind, *values in columns.itertuples(index=False, name=None):
         cell = partial(_Cell, couple, suite, task, kind, float(values[1] - values[0]))
         try:
-            items = [_read_items(one.items, task) for one in sides]
+            items = [_read_items(one.items.get((suite, task))) for one in sides]
             yield cell(over_items=item_difference(kind, *items))
         except DifferentItems as error:
             yield cell(reason=str(error), same_items=False)
@@ -216,9 +216,8 @@ def _cells(couple: Couple, evaluations: Mapping[str, Evaluation]) -> Iterator[_C
             yield cell(reason=str(error))
 
 
-def _read_items(folder: Path, task: str) -> pd.DataFrame:
-    path = Path(folder) / f"{task}.items.parquet"
-    if not path.exists():
+def _read_items(path: Path | None) -> pd.DataFrame:
+    if path is None or not path.exists():
         raise UserError("no test over items: none were kept of one of the models")
     return pd.read_parquet(path)
 

@@ -18,6 +18,8 @@ from mteb.models.model_implementations.bm25 import BM25Search
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from sentence_transformers import SentenceTransformer
 
+from hrsa.errors import UserError
+from hrsa.models.instructions import SPLIT_POINT
 from hrsa.models.loading import (
     Attention,
     attention_mode,
@@ -25,12 +27,19 @@ from hrsa.models.loading import (
     load_backbone,
     set_attention,
 )
+from hrsa.models.model_files import weight_count
+from hrsa.models.placement import BYTES_OF_DTYPE, SEVERAL, resolve_device
 
 MAX_LENGTH = 512
 
 
 def load_encoder(
-    folder: Path, *, attention: Attention | None = None, device: str = "cpu"
+    folder: Path,
+    *,
+    attention: Attention | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    max_length: int | None = None,
 ) -> SentenceTransformer | MeanPooledBackbone:
     """Read a model folder as an embedding model.
 
@@ -42,37 +51,55 @@ def load_encoder(
     attention
         "causal", "bidirectional", or None: as the folder's configuration says.
     device
-        Where torch computes.
+        "cpu", "cuda", "cuda:<number>", or "auto": a GPU where there is one
+        (`hrsa.models.placement.resolve_device`). A model that does not fit one GPU is refused.
+    dtype
+        Of weights and states; embeddings are float32.
+    max_length
+        Longest text in tokens, longer ones are cut; at most what the architecture reads. None: what
+        an embedding model was trained with, and 512 for a backbone.
 
     Raises
     ------
     UserError
-        The folder cannot be loaded, or its architecture cannot read with `attention`.
+        The folder cannot be loaded, its architecture cannot read with `attention`, or there is no
+        such device.
     """
-    if (Path(folder) / "modules.json").exists():
-        return load_embedding_model(folder, attention=attention, device=device)
-    return MeanPooledBackbone(folder, attention=attention, device=device)
+    is_embedding_model = (Path(folder) / "modules.json").exists()
+    read = load_embedding_model if is_embedding_model else MeanPooledBackbone
+    return read(folder, attention=attention, device=device, dtype=dtype, max_length=max_length)
 
 
 def load_embedding_model(
-    folder: Path, *, attention: Attention | None = None, device: str = "cpu"
+    folder: Path,
+    *,
+    attention: Attention | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    max_length: int | None = None,
 ) -> SentenceTransformer:
-    """Load a sentence-transformers folder in float32, with the attention that it was saved with.
+    """Load a sentence-transformers folder with the attention that it was saved with.
 
     sentence-transformers passes no attention mode on, so it is set here and then observed.
+
+    Parameters
+    ----------
+    folder, attention, device, dtype, max_length
+        As in `load_encoder`.
 
     Raises
     ------
     UserError
-        The folder cannot be loaded, or its architecture cannot read with `attention`.
+        The folder cannot be loaded, its architecture cannot read with `attention`, or there is no
+        such device.
     """
     check_model_folder(folder)
     model = SentenceTransformer(
         str(folder),
-        device=device,
+        device=_one_device(folder, device, dtype),
         local_files_only=True,
         trust_remote_code=False,
-        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
     ).eval()
     saved = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     if attention is None and "is_causal" in saved:
@@ -80,7 +107,19 @@ def load_embedding_model(
     backbone: Any = model[0].auto_model
     set_attention(backbone, attention)
     model.tokenizer.padding_side = "right"
+    if max_length is not None:
+        model.max_seq_length = min(max_length, backbone.config.max_position_embeddings)
     return model
+
+
+def _one_device(folder: Path, device: str, dtype: str) -> str:
+    found = resolve_device(device, weight_count(folder) * BYTES_OF_DTYPE[dtype])
+    if found == SEVERAL:
+        raise UserError(
+            f"The model {folder} does not fit one GPU, and benchmarks read a model on one. Give "
+            "`benchmarks.device: cpu`, `benchmarks.dtype: bfloat16`, or a larger GPU."
+        )
+    return found
 
 
 class MeanPooledBackbone(AbsEncoder):
@@ -90,12 +129,21 @@ class MeanPooledBackbone(AbsEncoder):
     """
 
     def __init__(
-        self, folder: Path, *, attention: Attention | None = None, device: str = "cpu"
+        self,
+        folder: Path,
+        *,
+        attention: Attention | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        max_length: int | None = None,
     ) -> None:
-        backbone, self.tokenizer = load_backbone(folder, attention=attention)
-        self.backbone = backbone.to(torch.device(device))  # type: ignore[arg-type]
+        device = _one_device(folder, device, dtype)
+        backbone, self.tokenizer = load_backbone(
+            folder, attention=attention, dtype=dtype, device=device
+        )
+        self.backbone = backbone
         limits = (self.tokenizer.model_max_length, backbone.config.max_position_embeddings)
-        self.max_length = min(MAX_LENGTH, *limits)
+        self.max_length = min(max_length or MAX_LENGTH, *limits)
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": f"backbone/{Path(folder).name}",
@@ -104,13 +152,25 @@ class MeanPooledBackbone(AbsEncoder):
             }
         )
 
-    def encode(self, inputs: Any, *, batch_size: int = 32, **kwargs: Any) -> np.ndarray:
+    def encode(
+        self, inputs: Any, *, batch_size: int = 32, prompt: str = "", **kwargs: Any
+    ) -> np.ndarray:
         """Embed the texts of an `mteb` data loader, shape (n_texts, width)."""
-        return self.embed([text for batch in inputs for text in batch["text"]], batch_size)
+        texts = [text for batch in inputs for text in batch["text"]]
+        return self.embed(texts, batch_size, prompt) if prompt else self.embed(texts, batch_size)
 
     @torch.no_grad()
-    def embed(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
+    def embed(self, texts: list[str], batch_size: int = 32, prompt: str = "") -> np.ndarray:
         """Embed texts, those of similar length together.
+
+        Parameters
+        ----------
+        texts
+        batch_size
+            Texts per forward pass.
+        prompt
+            Is read before each text, after which comes a space, and left out of the mean
+            (`hrsa.models.instructions`).
 
         Returns
         -------
@@ -120,23 +180,25 @@ class MeanPooledBackbone(AbsEncoder):
         embeddings = np.empty((len(texts), self.backbone.config.hidden_size), dtype=np.float32)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            embeddings[rows] = self._embed_batch([texts[row] for row in rows])
+            embeddings[rows] = self._embed_batch([texts[row] for row in rows], prompt)
         return embeddings
 
-    def _embed_batch(self, texts: list[str]) -> np.ndarray:
+    def _embed_batch(self, texts: list[str], prompt: str) -> np.ndarray:
         tokens = self.tokenizer(
-            texts,
+            [prompt + SPLIT_POINT + text for text in texts] if prompt else texts,
             padding=True,
             truncation=True,
             max_length=self.max_length,
             return_special_tokens_mask=True,
+            return_offsets_mapping=True,
             return_tensors="pt",
         ).to(self.backbone.device)
         mask = tokens["attention_mask"]
         states = self.backbone(input_ids=tokens["input_ids"], attention_mask=mask)
-        own = mask * (1 - tokens["special_tokens_mask"])
+        of_text = tokens["offset_mapping"][..., 0] >= len(prompt)
+        own = mask * (1 - tokens["special_tokens_mask"]) * of_text
         weights = torch.where(own.any(dim=1, keepdim=True), own, mask).float().unsqueeze(-1)
-        summed = (states.last_hidden_state * weights).sum(dim=1)
+        summed = (states.last_hidden_state.float() * weights).sum(dim=1)
         return (summed / weights.sum(dim=1).clamp(min=1)).cpu().numpy()
 
 

@@ -6,52 +6,75 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import mteb
-import numpy as np
 import pandas as pd
 
 from hrsa.benchmarks.encoders import LexicalSearch, load_encoder
-from hrsa.benchmarks.intervals import bootstrap_interval, score_interval
+from hrsa.benchmarks.prompted_encoder import PromptedEmbeddings, PromptedEncoder
 from hrsa.benchmarks.shared_embeddings import SharedEmbeddings
-from hrsa.benchmarks.tasks import LOCAL_TASKS, SUITE, local_tasks
+from hrsa.benchmarks.task_prompts import Prompts
+from hrsa.benchmarks.task_runs import (
+    BENCHMARK_COLUMNS,
+    generated_task,
+    run_task,
+)
 from hrsa.models.loading import Attention
 
-__all__ = ["BENCHMARK_COLUMNS", "BM25", "bootstrap_interval", "evaluate", "load_reader"]
+__all__ = ["BENCHMARK_COLUMNS", "BM25", "LEXICAL_TYPES", "evaluate", "load_reader"]
 
-BENCHMARK_COLUMNS = [
-    *("suite", "task", "type", "metric"),
-    *("value", "ci_low", "ci_high", "chance", "n_items", "evaluation_seeds", "note"),
-]
 BM25 = "bm25"
+# What BM25 takes part in: it ranks documents and does nothing else.
+LEXICAL_TYPES = ("Retrieval", "InstructionRetrieval")
 
 
 def load_reader(
-    model: Path | Literal["bm25"], *, attention: Attention | None = None, device: str = "cpu"
-) -> SharedEmbeddings | LexicalSearch:
-    """Load what reads texts for the tasks; it embeds a text once, however many tasks have it.
+    model: Path | Literal["bm25"],
+    *,
+    attention: Attention | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    max_length: int | None = None,
+    prompts: Prompts | None = None,
+    template: str | None = None,
+    share: bool = True,
+) -> Any:
+    """Load what reads texts for the tasks.
 
     Parameters
     ----------
     model
         Model folder (see `hrsa.benchmarks.encoders.load_encoder`), or "bm25", which retrieves
         words and so takes part in retrieval tasks only.
-    attention
-        "causal", "bidirectional", or None: as the model's folder says.
-    device
-        Where torch computes.
+    attention, device, dtype, max_length
+        As in `load_encoder`.
+    prompts, template
+        What is put before queries, and the model's template for it
+        (`hrsa.benchmarks.prompted_encoder`); None: nothing.
+    share
+        Whether a text is embedded once, however many tasks have it. All embeddings are then kept in
+        memory, which the texts of large tasks do not fit.
+
+    Returns
+    -------
+    `mteb` encoder or search model
 
     Raises
     ------
     UserError
-        The model cannot be loaded.
+        The model cannot be loaded, or the template is not of the form that it must have.
     """
     if model == BM25:
         return LexicalSearch()
-    return SharedEmbeddings(load_encoder(Path(model), attention=attention, device=device))
+    encoder: Any = load_encoder(
+        Path(model), attention=attention, device=device, dtype=dtype, max_length=max_length
+    )
+    if prompts is None:
+        return SharedEmbeddings(encoder) if share else encoder
+    prompted = PromptedEncoder(encoder, prompts, template=template or "")
+    return PromptedEmbeddings(prompted) if share else prompted
 
 
 def evaluate(
-    model: Path | Literal["bm25"] | SharedEmbeddings | LexicalSearch,
+    model: Any,
     tasks: Iterable[str],
     *,
     corpus: Path,
@@ -61,7 +84,7 @@ def evaluate(
     attention: Attention | None = None,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Evaluate a model on tasks of the study, without a network.
+    """Evaluate a model on the study's own tasks, without a network.
 
     Parameters
     ----------
@@ -97,83 +120,12 @@ def evaluate(
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    names = [task.metadata.name for task in local_tasks(tasks, corpus)]
-    if isinstance(model, SharedEmbeddings | LexicalSearch):
-        reader = model
-    else:
-        reader = load_reader(model, attention=attention, device=device)
-    if isinstance(reader, LexicalSearch):
-        names = [name for name in names if "Retrieval" in name]
-    rows = []
-    for name in names:
-        used = seeds if LOCAL_TASKS[name].draws_samples else seeds[:1]
-        runs = {seed: _run(reader, name, corpus, seed, batch_size) for seed in used}
-        for seed, (_, result) in runs.items():
-            suffix = f".seed{seed}" if len(used) > 1 else ""
-            result.to_disk(output / f"{name}{suffix}.json")
-        rows.append(_row(name, runs, output))
+    asked = [generated_task(name, corpus) for name in tasks]
+    is_model = isinstance(model, str | Path)
+    reader = load_reader(model, attention=attention, device=device) if is_model else model
+    rows = [
+        run_task(reader, task, output=output, seeds=seeds, batch_size=batch_size)
+        for task in asked
+        if not isinstance(reader, LexicalSearch) or task.type in LEXICAL_TYPES
+    ]
     return pd.DataFrame(rows, columns=BENCHMARK_COLUMNS)
-
-
-def _run(encoder: Any, name: str, corpus: Path, seed: int, batch_size: int) -> tuple[Any, Any]:
-    """Run one task once; gives the task, which holds its items, and `mteb`'s result."""
-    (task,) = local_tasks([name], corpus, seed=seed)
-    # Loaded beforehand, since mteb forgets the data, the ids with them, that it loaded itself.
-    task.load_data()
-    results = mteb.evaluate(
-        encoder,
-        task,
-        cache=None,  # the default writes to the home directory
-        co2_tracker=False,
-        encode_kwargs={"batch_size": batch_size, "show_progress_bar": False},
-        show_progress_bar=False,
-    )
-    return task, results.task_results[0]
-
-
-def _row(name: str, runs: dict[int, tuple[Any, Any]], output: Path) -> dict[str, Any]:
-    task = next(iter(runs.values()))[0]
-    items = _kept_items(runs)
-    items.to_parquet(output / f"{name}.items.parquet", index=False)
-    low, high, note = score_interval(task.metadata.type, items, item=task.item)
-    return {
-        "suite": SUITE,
-        "task": name,
-        "type": task.metadata.type,
-        "metric": task.metadata.main_score,
-        "value": float(np.mean([result.get_score() for _, result in runs.values()])),
-        "ci_low": low,
-        "ci_high": high,
-        "chance": task.chance(),
-        "n_items": items["item"].nunique(),
-        "evaluation_seeds": " ".join(map(str, runs)) if task.draws_samples else "",
-        "note": "; ".join([note, *_experiments(runs)]),
-    }
-
-
-def _kept_items(runs: dict[int, tuple[Any, Any]]) -> pd.DataFrame:
-    """Items of all runs; where a task draws samples, with the seed that drew them."""
-    parts = [
-        task.items().assign(**({"seed": seed} if task.draws_samples else {}))
-        for seed, (task, _) in runs.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _experiments(runs: dict[int, tuple[Any, Any]]) -> list[str]:
-    """Say how far `mteb`'s experiments, each with other texts, lie apart."""
-    values = [value for task, result in runs.values() for value in _of_experiments(task, result)]
-    if not values:
-        return []
-    drawn = next(iter(runs.values()))[0].drawn
-    spread = f"{min(values):.3f} to {max(values):.3f}, standard deviation {np.std(values):.3f}"
-    return [f"mean of {len(values)} draws of {drawn} ({spread})"]
-
-
-def _of_experiments(task: Any, result: Any) -> list[float]:
-    scores = result.scores["test"][0]
-    levels = scores.get("v_measures", {})
-    experiments = scores.get("scores_per_experiment", [])
-    return [value for level in levels.values() for value in level] + [
-        experiment[task.metadata.main_score] for experiment in experiments
-    ]

@@ -2,8 +2,8 @@
 
 The instruction goes into the model's template (`hrsa.models.instructions`). sentence-transformers
 is handed the rendered prompt as a prompt, so that a pooling with ``include_prompt=False`` leaves it
-out of the mean; pasted into the text, it would be in the mean. Other encoders of `mteb` know no
-such argument and read it as the start of the text.
+out of the mean; pasted into the text, it would be in the mean. A backbone of the study leaves it out
+too. Other encoders of `mteb` know no such argument and read it as the start of the text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderW
 from mteb.types import PromptType
 from sentence_transformers import SentenceTransformer
 
+from hrsa.benchmarks.encoders import MeanPooledBackbone
 from hrsa.benchmarks.shared_embeddings import SharedEmbeddings
 from hrsa.benchmarks.task_prompts import Prompts
 from hrsa.models.instructions import SPLIT_POINT, instruction_prompt
@@ -92,6 +93,8 @@ class PromptedEncoder:
         prompt = self.prompt(task_metadata.name, hf_subset, prompt_type)
         if prompt is not None and isinstance(self.model, SentenceTransformerEncoderWrapper):
             return _encode_with_prompt(self.model.model, inputs, prompt, prompt_type, **kwargs)
+        if prompt is not None and isinstance(self.model, MeanPooledBackbone):
+            return self.model.encode(inputs, prompt=prompt, **kwargs)
         return self.model.encode(
             _pasted(inputs, prompt) if prompt else inputs,
             task_metadata=task_metadata,
@@ -126,6 +129,11 @@ class PromptedEmbeddings(SharedEmbeddings):
         super().__init__(model)
         self._prompted = model
         self._prompt: str | None = None
+
+    @property
+    def used(self) -> dict[str, str]:
+        """What was put before texts so far, as in `PromptedEncoder`."""
+        return self._prompted.used
 
     def encode(self, inputs: Any, *, task_metadata: Any, hf_subset: str, **kwargs: Any) -> Any:
         """Embed the texts of an `mteb` data loader, shape (n_texts, width)."""

@@ -1,0 +1,299 @@
+"""One model through one group of benchmark tasks, keeping results that are still right.
+
+A task's files lie together: `mteb`'s own results, the items, and a record with the row of the table
+and the key of what it was made from. A result whose key is the wanted one is kept, so that a new
+task, or one that failed, costs only itself; so is what a job finished before it was killed.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from hrsa.errors import UserError
+from hrsa_workflow.benchmark_groups import LOCAL, NO_SUITE, entry_tasks
+from hrsa_workflow.extraction import model_part
+from hrsa_workflow.status import Failure, subject_failure, write_status
+from hrsa_workflow.tables import BENCHMARKS, typed
+
+RECORD = ".record.json"
+
+
+def evaluate_group(
+    *,
+    instance: str,
+    record: str | None,
+    group: Mapping[str, Any],
+    corpus: Sequence[str],
+    prompts: str | None,
+    results: Path,
+    table: Path,
+    status: Path,
+    labels: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    data: Mapping[str, Any],
+    attempt: int,
+    code: str,
+) -> None:
+    """Run what is new of a group's tasks, and write the table of all.
+
+    Parameters
+    ----------
+    instance
+        Name of the model, for messages.
+    record
+        The model's record.json; None for BM25.
+    group
+        Of `hrsa_workflow.benchmark_groups.TaskGroup`.
+    corpus
+        Files of generated tasks; may be empty.
+    prompts
+        File with what is put before queries.
+    results
+        Folder for the tasks' files, those of an earlier run in it. New ones are gathered in a
+        folder beside it, which takes its place at the end.
+    table, status
+        Files to write.
+    labels
+        Columns that name the model.
+    settings
+        seeds, batch_size, max_length, dtype, device, query_template.
+    data
+        What decides the data of each generated task.
+    attempt
+        Which attempt of the job it is.
+    code
+        Version of the code.
+    """
+    from hrsa.benchmarks.task_runs import BENCHMARK_COLUMNS
+
+    folder = Path(corpus[0]).parent if corpus else None
+    model = None if record is None else Path(record)
+    reader = _once(lambda: _reader(model, settings, prompts, share=group["suite"] == LOCAL))
+    common = _common_key(model, settings, code)
+    kept = KeptResults(results)
+    failures: list[Failure] = []
+    rows = []
+    for task in _tasks(group, folder, is_lexical=model is None):
+        key = common | _task_key(task, settings, data.get(task.name), prompts)
+        row = kept.row(task.name, key)
+        if row is None:
+            with subject_failure(failures, f"{task.name} of {instance}"):
+                row = _run(reader, task, key, kept, settings)
+        rows.append(row or _failed(task, failures[-1]))
+    frame = pd.DataFrame(rows, columns=BENCHMARK_COLUMNS).assign(**labels)
+    typed([frame], BENCHMARKS).to_parquet(table, index=False)
+    kept.finish()
+    write_status(status, failures, attempt=attempt)
+
+
+class KeptResults:
+    """Files of finished tasks: those of earlier runs that are still right, and new ones.
+
+    Parameters
+    ----------
+    results
+        Folder of a finished job. What the running job finishes lies in a folder beside it, which
+        outlives the job if that is killed.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.folder = results.with_name(f"{results.name}.unfinished")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._used: set[str] = set()
+
+    def row(self, task: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Take over the files of a task with this key; gives its row, None where there is none."""
+        for place in (self.folder, self.results):
+            record = _read_record(place / f"{task}{RECORD}")
+            if record is None or record["key"] != key:
+                continue
+            names = [*record["files"], f"{task}{RECORD}"]
+            if not all((place / name).exists() for name in names):
+                continue
+            if place != self.folder:
+                for name in names:
+                    shutil.copy2(place / name, self.folder / name)
+            self._used.update(names)
+            print(f"kept {task}: it was run on the same model, data and code")
+            return dict(record["row"])
+        return None
+
+    def add(self, task: str, record: Mapping[str, Any], files: Path) -> None:
+        """Take in the files of a task that was run, its record last: what has one is whole."""
+        names = sorted(file.name for file in files.iterdir())
+        for name in names:
+            (files / name).replace(self.folder / name)
+        content = json.dumps({**record, "files": names}, indent=1, ensure_ascii=False) + "\n"
+        part = files / "record"
+        part.write_text(content, encoding="utf-8")
+        part.replace(self.folder / f"{task}{RECORD}")
+        self._used.update([*names, f"{task}{RECORD}"])
+
+    def finish(self) -> None:
+        """Put the folder in its place, without files of tasks that are no longer asked for."""
+        for file in self.folder.iterdir():
+            if file.is_dir():
+                shutil.rmtree(file)
+            elif file.name not in self._used:
+                file.unlink()
+        if self.results.exists():
+            shutil.rmtree(self.results)
+        self.folder.rename(self.results)
+
+
+def _once(load: Callable[[], Any]) -> Callable[[], Any]:
+    """Load when first asked, and never again: what cannot be loaded fails in the same way."""
+    loaded: list[Any] = []
+    refused: list[UserError] = []
+
+    def get() -> Any:
+        if not loaded and not refused:
+            try:
+                loaded.append(load())
+            except UserError as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
+        return loaded[0]
+
+    return get
+
+
+def _run(
+    reader: Callable[[], Any],
+    task: Any,
+    key: Mapping[str, Any],
+    kept: KeptResults,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Run a task into a folder of its own, and keep what it left."""
+    from hrsa.benchmarks.task_runs import run_task
+
+    # On the same disk, so that files are moved and never copied; after a kill `finish` removes it.
+    with TemporaryDirectory(dir=kept.folder) as place:
+        row = run_task(
+            reader(),
+            task,
+            output=Path(place),
+            seeds=settings["seeds"],
+            batch_size=settings["batch_size"],
+        )
+        row = _plain(row)
+        used = getattr(reader(), "used", {})
+        prompts = {name: text for name, text in used.items() if name.split("/")[0] == task.name}
+        kept.add(task.name, {"key": key, "row": row, "prompts": prompts}, Path(place))
+    return row
+
+
+def _tasks(group: Mapping[str, Any], folder: Path | None, *, is_lexical: bool) -> list[Any]:
+    """The tasks of a group that the model takes part in."""
+    from hrsa.benchmarks.evaluate import LEXICAL_TYPES
+    from hrsa.benchmarks.task_runs import generated_task, suite_task
+
+    if folder is not None:
+        tasks = [generated_task(name, folder) for name in group["tasks"]]
+    else:
+        suite = None if group["suite"] == NO_SUITE else group["suite"]
+        asked = entry_tasks(suite, group["tasks"], group["languages"])
+        tasks = [suite_task(group["suite"], task) for task in asked]
+    return [
+        task
+        for task in tasks
+        if task.name not in group["without"] and (not is_lexical or task.type in LEXICAL_TYPES)
+    ]
+
+
+def _reader(
+    record: Path | None, settings: Mapping[str, Any], prompts: str | None, *, share: bool
+) -> Any:
+    from hrsa.benchmarks.evaluate import load_reader
+    from hrsa.benchmarks.task_prompts import load_prompts
+
+    if record is None:
+        return load_reader("bm25")
+    return load_reader(
+        record.parent,
+        device=settings["device"],
+        dtype=settings["dtype"],
+        max_length=settings["max_length"],
+        prompts=load_prompts(prompts) if prompts else None,
+        template=settings["query_template"],
+        # Of a suite's tasks few share texts, and the embeddings of all would not fit the memory.
+        share=share,
+    )
+
+
+def _common_key(record: Path | None, settings: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """What the results of all tasks depend on; `device` is left out, as with activations."""
+    import mteb
+
+    names = ("max_length", "batch_size", "dtype")
+    return {
+        "model": model_part(json.loads(record.read_text(encoding="utf-8")), record.parent, None)
+        if record
+        else None,
+        "settings": {name: settings[name] for name in names} if record else None,
+        "mteb": mteb.__version__,
+        "code": code,
+    }
+
+
+def _task_key(
+    task: Any, settings: Mapping[str, Any], data: Any, prompts: str | None
+) -> dict[str, Any]:
+    """What the result of one task depends on."""
+    metadata = task.task.metadata
+    return _plain(
+        {
+            "suite": task.suite,
+            "revision": metadata.dataset.get("revision"),
+            "splits": list(task.task.eval_splits),
+            "subsets": sorted(task.task.hf_subsets),
+            "seeds": task.seeds(settings["seeds"]),
+            "data": data,
+            "prompts": _prompts_of(task.name, prompts, settings["query_template"]),
+        }
+    )
+
+
+def _prompts_of(task: str, prompts: str | None, template: str | None) -> Any:
+    if prompts is None:
+        return None
+    entries = _prompt_entries(prompts)
+    own = {name: entry for name, entry in entries.items() if name.split("/")[0] == task}
+    return [template, own] if own else None
+
+
+@cache
+def _prompt_entries(prompts: str) -> dict[str, Any]:
+    from hrsa.benchmarks.task_prompts import load_prompts
+
+    return load_prompts(prompts).entries
+
+
+def _failed(task: Any, failure: Failure) -> dict[str, Any]:
+    from hrsa.benchmarks.task_runs import failed_row
+
+    return failed_row(task, failure.reason)
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON gives them back: no numpy's numbers, no tuples, and null for NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
