@@ -48,6 +48,7 @@ FIGURES = (
     FigureEntry("probe", "Cross-model linear probe", "probe"),
     FigureEntry("dynamics", "Similarity during contrastive training", "checkpoints"),
     FigureEntry("benchmarks", "Benchmarks", "benchmarks"),
+    FigureEntry("differences", "Differences between models on the benchmarks", "differences"),
     FigureEntry("reanalysis", "Published numbers, tested for equivalence", "published"),
 )
 
@@ -61,6 +62,7 @@ def figures(study: Study) -> list[FigureEntry]:
         "training": study.named(*RECIPES),
         "checkpoints": _followed_pairs(study),
         "benchmarks": study.evaluated,
+        "differences": difference_tables(study),
     }.items():
         if found:
             present.add(needed)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr, ttest_rel
+from sklearn.metrics import f1_score
 from sklearn.metrics.cluster import v_measure_score
 
 from hrsa.benchmarks.differences import (
@@ -98,6 +99,17 @@ def trained(evaluated):
 def without(evaluation, *tasks):
     scores = evaluation.scores
     return Evaluation(scores=scores[~scores["task"].isin(tasks)], items=evaluation.items)
+
+
+def beside_chance(evaluations, **tasks):
+    """Say where the interval of each task begins, of the models of a and of those of b."""
+    for name, evaluation in evaluations.items():
+        lows = {task: ends["ab".index(name[0])] for task, ends in tasks.items()}
+        scores = evaluation.scores
+        chance = np.where(scores["task"].isin(list(lows)), 0.25, np.nan)
+        found = scores.assign(chance=chance, ci_low=scores["task"].map(lows))
+        evaluations[name] = Evaluation(scores=found, items=evaluation.items)
+    return evaluations
 
 
 def only(table, **wanted):
@@ -264,6 +276,65 @@ def test_a_model_without_any_score_leaves_the_other_seeds(trained):
     assert set(table["seed"].dropna()) == {0, 2}
 
 
+def test_a_task_at_chance_keeps_its_rows_and_is_left_out_of_means(trained):
+    before = table_of([0, 1, 2], trained)
+    table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
+    suite = only(table, level="seeds", task=None)
+    assert suite["delta"] == pytest.approx(0.04)  # of One alone
+    assert suite["note"].endswith("without Two, where both models are at chance")
+    assert only(table, level="tasks", seed=None)["n"] == 1
+    of_two = table[table["task"] == "Two"]
+    assert len(of_two) == 4  # over the items of three seeds, and over seeds
+    assert of_two["note"].str.endswith("both models at chance: equality says nothing").all()
+    kept = [name for name in DIFFERENCE_COLUMNS if name != "note"]
+    pd.testing.assert_frame_equal(of_two[kept], before.loc[before["task"] == "Two", kept])
+    assert not table.loc[table["task"] == "One", "note"].str.contains("at chance").any()
+
+
+@pytest.mark.parametrize("lows", [(0.26, 0.1), (0.1, 0.26), (math.nan, 0.1), (0.1, math.nan)])
+def test_a_task_counts_if_either_model_is_above_chance_or_that_is_not_known(trained, lows):
+    before = table_of([0, 1, 2], trained)
+    pd.testing.assert_frame_equal(
+        table_of([0, 1, 2], beside_chance(trained, Two=lows)), before, check_exact=True
+    )
+
+
+def test_a_model_is_above_chance_by_its_mean_over_seeds_and_not_by_one_seed(trained):
+    beside_chance(trained, Two=(0.1, 0.1))
+    scores = trained["b.s1"].scores
+    for low, left_out in ((0.5, True), (0.6, False)):  # means of b: 0.233 and 0.267
+        scores.loc[scores["task"] == "Two", "ci_low"] = low
+        note = only(table_of([0, 1, 2], trained), level="seeds", task=None)["note"]
+        assert ("without Two" in note) == left_out
+
+
+def test_exchanging_the_models_leaves_out_the_same_tasks(trained):
+    beside_chance(trained, One=(0.3, 0.2), Two=(0.2, 0.1))
+    there = pair_of([0, 1, 2])
+    couples = [Couple(one.candidate, one.reference, one.seed) for one in there.couples]
+    back = BenchmarkPair("b-a", "rlvr", "b", "a", couples)
+    table = differences_table([there, back], trained, margins=[0.05])
+    deltas = table.loc[(table["level"] == "seeds") & table["task"].isna(), "delta"]
+    assert deltas.tolist() == pytest.approx([0.04, -0.04])
+
+
+def test_without_any_task_above_chance_there_is_no_mean(trained):
+    table = table_of([0, 1, 2], beside_chance(trained, One=(0.2, 0.2), Two=(0.2, 0.2)))
+    means = table[table["task"].isna()]
+    assert means["level"].tolist() == ["seeds", *["tasks"] * 4]
+    assert means[STATISTICS].isna().all(axis=None)
+    reason = (
+        "no mean over tasks: no task is left; without One, Two, where both models are at chance"
+    )
+    assert set(means["note"]) == {reason}
+    assert only(table, level="seeds", task="One")["verdict"]
+    summary = differences_summary(typed([table], DIFFERENCES))
+    mean = summary[summary["task"] == "mean of local"]
+    assert mean["over"].tolist() == ["3 seeds", "0 tasks"]
+    assert mean["difference"].tolist() == ["–", "–"]
+    assert set(mean["note"]) == {reason}
+
+
 def test_pairs_without_shared_tasks_have_no_rows(evaluated):
     evaluations = {"a": evaluated("a", retrieval(One=0.5)), "b": evaluated("b", retrieval(Two=0.5))}
     table = table_of([None], evaluations)
@@ -330,6 +401,23 @@ def test_a_score_that_is_undefined_gives_a_note(evaluated):
     assert "undefined" in row["note"]
 
 
+def test_items_are_compared_by_the_main_score_that_the_table_names(evaluated):
+    rng = np.random.default_rng(6)
+    labels = np.arange(40) % 3
+    evaluations, scores = {}, {}
+    for name, accuracy in {"a": 0.8, "b": 0.5}.items():
+        predicted = np.where(rng.random(40) < accuracy, labels, rng.integers(3, size=40))
+        scores[name] = float(f1_score(labels, predicted, average="macro"))
+        found = evaluated(name, {"One": ("Classification", scores[name])})
+        columns = {"label": labels, "predicted": predicted, "experiment": 0}
+        items = values(*labels).drop(columns="value").assign(**columns)
+        items.to_parquet(found.items / "One.items.parquet")
+        evaluations[name] = Evaluation(found.scores.assign(metric="f1"), found.items)
+    row = only(table_of([None], evaluations), level="items")
+    assert row["delta"] == pytest.approx(scores["b"] - scores["a"], abs=1e-12)
+    assert row["se"] > 0
+
+
 def test_the_table_is_typed_and_the_same_each_time(trained):
     tables = [typed([table_of([0, 1, 2], trained)], DIFFERENCES) for _ in range(2)]
     assert list(tables[0]) == list(DIFFERENCES) == list(DIFFERENCE_COLUMNS)
@@ -348,6 +436,14 @@ def test_the_report_shows_seeds_and_tasks_and_says_verdicts_in_words(trained):
     assert one["at ±0.3"] == "equivalent"
     assert one["at ±0.02"].startswith("inconclusive; ")
     assert one["at ±0.02"].endswith(" seeds would do")
+
+
+def test_the_report_says_which_tasks_are_at_chance(trained):
+    table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
+    summary = differences_summary(typed([table], DIFFERENCES)).set_index("task")["note"]
+    assert summary["mean of local"] == "without Two, where both models are at chance"
+    assert summary["One"] == ""
+    assert summary["Two"] == "both models at chance: equality says nothing"
 
 
 def test_the_report_shows_items_where_seeds_are_too_few(trained):

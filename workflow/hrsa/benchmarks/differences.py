@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT, is_at_chance, left_out
 from hrsa.benchmarks.paired_items import DifferentItems, PairedDifference, item_difference
 from hrsa.errors import UserError
 from hrsa.statistics.equivalence import Equivalence, check_margin, equivalence, paired_equivalence
@@ -75,7 +76,8 @@ class Evaluation:
     Attributes
     ----------
     scores : DataFrame
-        Columns suite, task, type, value; one row per task.
+        Columns suite, task, type, value, and where known metric, ci_low and chance; one row per
+        task.
     items : Path
         Folder with what each score is computed from, ``<task>.items.parquet``.
     """
@@ -86,13 +88,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One task of one couple; `reason` says why there is no `over_items`."""
+    """One task of one couple; `reason` says why there is no `over_items`.
+
+    `beyond_chance` is for each model the lower end of its score's interval minus chance.
+    """
 
     couple: Couple
     suite: str
     task: str
     type: str
     delta: float
+    beyond_chance: tuple[float, float]
     over_items: PairedDifference | None = None
     reason: str = ""
     same_items: bool = True
@@ -111,10 +117,21 @@ class _Suite:
     couples: Sequence[Couple]  # those that have scores
     asked: Sequence[str]
 
+    @cached_property
+    def at_chance(self) -> list[str]:
+        """Tasks on which both models of the pair are at chance."""
+        lower_ends: dict[str, list[tuple[float, float]]] = {}
+        for (_, task), cell in self.cells.items():
+            lower_ends.setdefault(task, []).append(cell.beyond_chance)
+        return [task for task in self.asked if is_at_chance(lower_ends.get(task, []))]
+
     def tasks(self, *couples: Couple) -> list[str]:
-        """Tasks that each of some couples has scores for."""
+        """Tasks that each of some couples has scores for, but those at chance."""
         return [
-            task for task in self.asked if all((couple, task) in self.cells for couple in couples)
+            task
+            for task in self.asked
+            if task not in self.at_chance
+            and all((couple, task) in self.cells for couple in couples)
         ]
 
     def deltas(self, couples: Sequence[Couple], tasks: Sequence[str]) -> np.ndarray:
@@ -123,8 +140,8 @@ class _Suite:
 
     def without(self, tasks: Sequence[str]) -> list[str]:
         """Say which tasks are left out, if any are."""
-        absent = [task for task in self.asked if task not in tasks]
-        return [f"without {', '.join(absent)}"] if absent else []
+        absent = [task for task in self.asked if task not in {*tasks, *self.at_chance}]
+        return left_out(absent, self.at_chance)
 
 
 def differences_table(
@@ -161,7 +178,8 @@ def differences_table(
         `units_needed` the units of the level (at least as many as its test asks for) with which the
         row's own margin would do, all three taking the observed spread for the true one. A test
         that cannot be had leaves its numbers empty, and `note` says why. A task that one of the
-        models has no score for has no row, and is left out of means over tasks, as `note` says.
+        models has no score for has no row, and is left out of means over tasks, as `note` says; so
+        is one on which both models are at chance (`hrsa.benchmarks.chance`), which keeps its rows.
 
     Raises
     ------
@@ -190,9 +208,19 @@ def _pair_tests(
 ) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     """Labels of each row of a pair, and its test; None where `note` already says why not."""
     cells = [cell for couple in pair.couples for cell in _cells(couple, evaluations)]
+    suites = list(_suites(pair, cells, evaluations))
+    at_chance = {(suite.name, task) for suite in suites for task in suite.at_chance}
+    for record, test in _tests(pair, cells, suites):
+        if (record["suite"], record["task"]) in at_chance:
+            record["note"] = "; ".join(filter(None, [record["note"], AT_CHANCE]))
+        yield record, test
+
+
+def _tests(
+    pair: BenchmarkPair, cells: Sequence[_Cell], suites: Sequence[_Suite]
+) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     for cell in sorted(cells, key=lambda one: (one.suite, one.task)):
         yield _item_test(pair, cell)
-    suites = list(_suites(pair, cells, evaluations))
     for suite in suites:
         yield from _seed_tests(pair, suite)
     for suite in suites:
@@ -202,18 +230,36 @@ def _pair_tests(
 def _cells(couple: Couple, evaluations: Mapping[str, Evaluation]) -> Iterator[_Cell]:
     """The tasks that both models of a couple have a score for."""
     sides = [evaluations[name] for name in (couple.reference, couple.candidate)]
-    scored = [one.scores[one.scores["value"].notna()] for one in sides]
+    scored = [_scored(one.scores) for one in sides]
+    metrics = _metrics(sides[0].scores)
     both = scored[0].merge(scored[1], on=["suite", "task", "type"], suffixes=("_0", "_1"))
-    columns = both[["suite", "task", "type", "value_0", "value_1"]]
-    for suite, task, kind, *values in columns.itertuples(index=False, name=None):
-        cell = partial(_Cell, couple, suite, task, kind, float(values[1] - values[0]))
+    numbers = ["value_0", "value_1", "beyond_chance_0", "beyond_chance_1"]
+    columns = both[["suite", "task", "type", *numbers]]
+    for suite, task, kind, *values, low_0, low_1 in columns.itertuples(index=False, name=None):
+        delta = float(values[1] - values[0])
+        cell = partial(_Cell, couple, suite, task, kind, delta, (low_0, low_1))
         try:
             items = [_read_items(one.items, task) for one in sides]
-            yield cell(over_items=item_difference(kind, *items))
+            yield cell(over_items=item_difference(kind, *items, metric=metrics.get((suite, task))))
         except DifferentItems as error:
             yield cell(reason=str(error), same_items=False)
         except UserError as error:
             yield cell(reason=str(error))
+
+
+def _scored(scores: pd.DataFrame) -> pd.DataFrame:
+    """Tasks that a model has a score for, with the lower end of its interval minus chance."""
+    known = scores[scores["value"].notna()]
+    ends = known.reindex(columns=["ci_low", "chance"]).astype("float64")
+    return known.assign(beyond_chance=ends["ci_low"] - ends["chance"])
+
+
+def _metrics(scores: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Name of each task's main score, where the table has it."""
+    if "metric" not in scores:
+        return {}
+    names = scores[["suite", "task", "metric"]].dropna()
+    return {(suite, task): metric for suite, task, metric in names.itertuples(index=False)}
 
 
 def _read_items(folder: Path, task: str) -> pd.DataFrame:
@@ -261,9 +307,11 @@ def _seed_tests(
             record = _record(pair, SEEDS, suite.name) | _of_task(of_task[0])
             yield _over_seeds(record, couples, suite.deltas(couples, [task]), [])
     tasks = suite.tasks(*suite.couples)
+    record = _record(pair, SEEDS, suite.name)
     if tasks and suite.couples:
-        record = _record(pair, SEEDS, suite.name)
         yield _over_seeds(record, seeded, suite.deltas(seeded, tasks), suite.without(tasks))
+    elif suite.at_chance:
+        yield _without_tasks(record, suite, len(seeded))
 
 
 def _over_seeds(
@@ -298,6 +346,8 @@ def _over_tasks(
     record: dict[str, Any], suite: _Suite, couples: Sequence[Couple]
 ) -> tuple[dict[str, Any], _Test | None]:
     tasks, least = suite.tasks(*couples), FEWEST[TASKS]
+    if not tasks and suite.at_chance:
+        return _without_tasks(record, suite, 0)
     seeds = [f"mean over {len(couples)} seeds"] if len(couples) > 1 else []
     remarks = [*seeds, *suite.without(tasks)]
     n = len(tasks)
@@ -309,6 +359,13 @@ def _over_tasks(
         return record | {"n": n, "note": "; ".join([refused, *remarks])}, None
     test = partial(paired_equivalence, suite.deltas(couples, tasks).mean(axis=0))
     return record | {"n": n, "note": "; ".join(["t over means of tasks", *remarks])}, test
+
+
+def _without_tasks(
+    record: dict[str, Any], suite: _Suite, n: int
+) -> tuple[dict[str, Any], _Test | None]:
+    """Refuse a mean that only tasks at chance could be part of."""
+    return record | {"n": n, "note": "; ".join([NO_TASK_LEFT, *suite.without([])])}, None
 
 
 def _record(pair: BenchmarkPair, level: str, suite: str) -> dict[str, Any]:
