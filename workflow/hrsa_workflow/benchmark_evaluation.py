@@ -47,9 +47,9 @@ def evaluation_seconds(model: Path, corpus: Path, output: Path) -> tuple[float, 
     texts: list[str] = []
     embed = MeanPooledBackbone.embed
 
-    def noting(self: MeanPooledBackbone, batch: list[str], *arguments: int) -> object:
+    def noting(self: MeanPooledBackbone, batch: list[str], *sizes: int, prompt: str) -> object:
         texts.extend(batch)
-        return embed(self, batch, *arguments)
+        return embed(self, batch, *sizes, prompt=prompt)
 
     begin = time.perf_counter()
     with patch.object(MeanPooledBackbone, "embed", noting):

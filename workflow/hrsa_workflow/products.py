@@ -48,6 +48,7 @@ FIGURES = (
     FigureEntry("probe", "Cross-model linear probe", "probe"),
     FigureEntry("dynamics", "Similarity during contrastive training", "checkpoints"),
     FigureEntry("benchmarks", "Benchmarks", "benchmarks"),
+    FigureEntry("differences", "Differences between models on the benchmarks", "differences"),
     FigureEntry("reanalysis", "Published numbers, tested for equivalence", "published"),
 )
 
@@ -61,6 +62,7 @@ def figures(study: Study) -> list[FigureEntry]:
         "training": study.named(*RECIPES),
         "checkpoints": _followed_pairs(study),
         "benchmarks": study.evaluated,
+        "differences": difference_tables(study),
     }.items():
         if found:
             present.add(needed)
@@ -152,8 +154,9 @@ def results_of(study: Study, metrics: Iterable[str], suffix: str = "parquet") ->
 
 
 def statuses(study: Study) -> list[str]:
-    """Status records of every metric and evaluation."""
-    return results_of(study, study.metrics, "json") + evaluation_files(study, ".json")
+    """Status records of every metric and evaluation, and of the differences between models."""
+    differences = [f"{study.folder}/tables/{name}.json" for name in difference_tables(study)]
+    return results_of(study, study.metrics, "json") + evaluation_files(study, ".json") + differences
 
 
 def evaluation_files(

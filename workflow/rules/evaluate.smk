@@ -85,6 +85,7 @@ rule differences:
     output:
         csv="<results>/tables/differences.csv",
         parquet="<results>/tables/differences.parquet",
+        status="<results>/tables/differences.json",
     log:
         "<logs>/differences.log",
     benchmark:
@@ -96,6 +97,7 @@ rule differences:
         mem_mb=1000,
         runtime=20,
     params:
+        attempt=attempts.get(f"{study.folder}/tables/differences.json"),
         models=products.paired_evaluations(study),
         pairs=products.benchmark_pairs(study),
         margins=products.benchmark_margins(study),

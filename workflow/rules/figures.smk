@@ -259,6 +259,35 @@ rule figure_benchmarks:
         "../scripts/figure_benchmarks.py"
 
 
+rule figure_differences:
+    input:
+        table="<results>/tables/differences.parquet",
+    output:
+        png=report(
+            "<results>/figures/differences.png",
+            caption="../report/differences.rst",
+            category="Benchmarks",
+        ),
+        pdf="<results>/figures/differences.pdf",
+    log:
+        "<logs>/figure_differences.log",
+    benchmark:
+        "<timing>/figure_differences.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        smoke=products.is_smoke(study),
+        code=code_version("figure_differences.py"),
+    message:
+        "Drawing differences of benchmark scores"
+    script:
+        "../scripts/figure_differences.py"
+
+
 rule figure_reanalysis:
     input:
         table="<results>/tables/reanalysis.parquet",

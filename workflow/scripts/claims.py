@@ -7,11 +7,10 @@ with job(snakemake):
 
     import pandas as pd
 
-    from hrsa.reporting.claim_estimates import read_checkpoints
     from hrsa.reporting.claim_list import read_claims
     from hrsa.reporting.claims import Evidence, claims_table
     from hrsa.reporting.effects import Neighbours
-    from hrsa.reporting.replicates import read_replicates
+    from hrsa.reporting.replicates import read_checkpoints, read_replicates
     from hrsa.reporting.tables import write_table
     from hrsa.similarity.neighbours import EXCLUSIONS
     from hrsa_workflow.architectures import architecture

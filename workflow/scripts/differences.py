@@ -8,7 +8,9 @@ with job(snakemake):
     import pandas as pd
 
     from hrsa.benchmarks.differences import BenchmarkPair, Couple, Evaluation, differences_table
+    from hrsa.reporting.differences import unmatched_items
     from hrsa.reporting.tables import write_table
+    from hrsa_workflow.status import Failure, write_status
     from hrsa_workflow.tables import DIFFERENCES, typed
 
     given, evaluations = snakemake.input, {}
@@ -30,3 +32,5 @@ with job(snakemake):
     ]
     table = differences_table(pairs, evaluations, margins=snakemake.params.margins)
     write_table(typed([table], DIFFERENCES), Path(snakemake.output.csv))
+    failures = [Failure(subject, reason) for subject, reason in unmatched_items(table).items()]
+    write_status(Path(snakemake.output.status), failures, attempt=snakemake.params.attempt)

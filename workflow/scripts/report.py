@@ -10,7 +10,7 @@ with job(snakemake):
 
     from hrsa.reporting.benchmark_means import means_summary
     from hrsa.reporting.claim_summaries import claims_summary
-    from hrsa.reporting.differences import differences_summary, unmatched_items
+    from hrsa.reporting.differences import differences_summary, untested_items
     from hrsa.reporting.reanalysis_summaries import (
         alignment_remarks,
         reanalysis_remarks,
@@ -57,7 +57,8 @@ with job(snakemake):
     made = [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input.made]
     missing = [str(failure) for failure in read_failures(snakemake.input.statuses)]
     if "differences" in tables:
-        missing += unmatched_items(pd.read_parquet(tables["differences"]))
+        untested = untested_items(pd.read_parquet(tables["differences"]))
+        missing += [f"{subject}: {reason}" for subject, reason in untested.items()]
     write_report(
         Path(snakemake.output.page),
         study={**snakemake.params.study, "notes": notes(snakemake.input.records)},

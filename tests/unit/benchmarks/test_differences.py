@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr, ttest_rel
+from sklearn.metrics import f1_score
 from sklearn.metrics.cluster import v_measure_score
 
 from hrsa.benchmarks.differences import (
@@ -19,7 +20,7 @@ from hrsa.benchmarks.differences import (
 )
 from hrsa.benchmarks.paired_items import DifferentItems, item_difference
 from hrsa.errors import UserError
-from hrsa.reporting.differences import differences_summary, unmatched_items
+from hrsa.reporting.differences import differences_summary, unmatched_items, untested_items
 from hrsa.statistics.blocks import balanced_blocks
 from hrsa_workflow.tables import DIFFERENCES, typed
 
@@ -99,6 +100,17 @@ def trained(evaluated):
 def without(evaluation, *tasks):
     scores = evaluation.scores
     return Evaluation(scores=scores[~scores["task"].isin(tasks)], items=evaluation.items)
+
+
+def beside_chance(evaluations, **tasks):
+    """Say where the interval of each task begins, of the models of a and of those of b."""
+    for name, evaluation in evaluations.items():
+        lows = {task: ends["ab".index(name[0])] for task, ends in tasks.items()}
+        scores = evaluation.scores
+        chance = np.where(scores["task"].isin(list(lows)), 0.25, np.nan)
+        found = scores.assign(chance=chance, ci_low=scores["task"].map(lows))
+        evaluations[name] = Evaluation(scores=found, items=evaluation.items)
+    return evaluations
 
 
 def only(table, **wanted):
@@ -221,8 +233,8 @@ def test_models_with_other_items_are_not_compared_on_the_common_ones(evaluated):
     over_tasks = only(table, level="tasks")
     assert over_tasks["n"] == 2
     assert "without One" in over_tasks["note"]
-    (sentence,) = unmatched_items(table)
-    assert sentence.startswith("difference of b and a on One (pair a-b): the models were scored on")
+    assert unmatched_items(table) == {"difference of b and a on One (pair a-b)": row["note"]}
+    assert untested_items(table) == {}
 
 
 def test_equally_many_items_may_be_others():
@@ -263,6 +275,65 @@ def test_a_model_without_any_score_leaves_the_other_seeds(trained):
     table = table_of([0, 1, 2], trained)
     assert only(table, level="seeds", task=None)["n"] == 2
     assert set(table["seed"].dropna()) == {0, 2}
+
+
+def test_a_task_at_chance_keeps_its_rows_and_is_left_out_of_means(trained):
+    before = table_of([0, 1, 2], trained)
+    table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
+    suite = only(table, level="seeds", task=None)
+    assert suite["delta"] == pytest.approx(0.04)  # of One alone
+    assert suite["note"].endswith("without Two, where both models are at chance")
+    assert only(table, level="tasks", seed=None)["n"] == 1
+    of_two = table[table["task"] == "Two"]
+    assert len(of_two) == 4  # over the items of three seeds, and over seeds
+    assert of_two["note"].str.endswith("both models at chance: equality says nothing").all()
+    kept = [name for name in DIFFERENCE_COLUMNS if name != "note"]
+    pd.testing.assert_frame_equal(of_two[kept], before.loc[before["task"] == "Two", kept])
+    assert not table.loc[table["task"] == "One", "note"].str.contains("at chance").any()
+
+
+@pytest.mark.parametrize("lows", [(0.26, 0.1), (0.1, 0.26), (math.nan, 0.1), (0.1, math.nan)])
+def test_a_task_counts_if_either_model_is_above_chance_or_that_is_not_known(trained, lows):
+    before = table_of([0, 1, 2], trained)
+    pd.testing.assert_frame_equal(
+        table_of([0, 1, 2], beside_chance(trained, Two=lows)), before, check_exact=True
+    )
+
+
+def test_a_model_is_above_chance_by_its_mean_over_seeds_and_not_by_one_seed(trained):
+    beside_chance(trained, Two=(0.1, 0.1))
+    scores = trained["b.s1"].scores
+    for low, left_out in ((0.5, True), (0.6, False)):  # means of b: 0.233 and 0.267
+        scores.loc[scores["task"] == "Two", "ci_low"] = low
+        note = only(table_of([0, 1, 2], trained), level="seeds", task=None)["note"]
+        assert ("without Two" in note) == left_out
+
+
+def test_exchanging_the_models_leaves_out_the_same_tasks(trained):
+    beside_chance(trained, One=(0.3, 0.2), Two=(0.2, 0.1))
+    there = pair_of([0, 1, 2])
+    couples = [Couple(one.candidate, one.reference, one.seed) for one in there.couples]
+    back = BenchmarkPair("b-a", "rlvr", "b", "a", couples)
+    table = differences_table([there, back], trained, margins=[0.05])
+    deltas = table.loc[(table["level"] == "seeds") & table["task"].isna(), "delta"]
+    assert deltas.tolist() == pytest.approx([0.04, -0.04])
+
+
+def test_without_any_task_above_chance_there_is_no_mean(trained):
+    table = table_of([0, 1, 2], beside_chance(trained, One=(0.2, 0.2), Two=(0.2, 0.2)))
+    means = table[table["task"].isna()]
+    assert means["level"].tolist() == ["seeds", *["tasks"] * 4]
+    assert means[STATISTICS].isna().all(axis=None)
+    reason = (
+        "no mean over tasks: no task is left; without One, Two, where both models are at chance"
+    )
+    assert set(means["note"]) == {reason}
+    assert only(table, level="seeds", task="One")["verdict"]
+    summary = differences_summary(typed([table], DIFFERENCES))
+    mean = summary[summary["task"] == "mean of local"]
+    assert mean["over"].tolist() == ["3 seeds", "0 tasks"]
+    assert mean["difference"].tolist() == ["–", "–"]
+    assert set(mean["note"]) == {reason}
 
 
 def test_pairs_without_shared_tasks_have_no_rows(evaluated):
@@ -326,9 +397,30 @@ def test_a_score_that_is_undefined_gives_a_note(evaluated):
         "a": evaluated("a", {"One": ("STS", other)}),
         "b": evaluated("b", {"One": ("STS", constant)}),
     }
-    row = only(table_of([None], evaluations), level="items")
+    table = table_of([None], evaluations)
+    row = only(table, level="items")
     assert pd.isna(row["verdict"])
     assert "undefined" in row["note"]
+    assert untested_items(table) == {"difference of b and a on One (pair a-b)": row["note"]}
+    assert unmatched_items(table) == {}
+
+
+def test_items_are_compared_by_the_main_score_that_the_table_names(evaluated, tmp_path):
+    rng = np.random.default_rng(6)
+    labels = np.arange(40) % 3
+    evaluations, scores = {}, {}
+    for name, accuracy in {"a": 0.8, "b": 0.5}.items():
+        predicted = np.where(rng.random(40) < accuracy, labels, rng.integers(3, size=40))
+        scores[name] = float(f1_score(labels, predicted, average="macro"))
+        found = evaluated(name, {"One": ("Classification", scores[name])})
+        columns = {"label": labels, "predicted": predicted, "experiment": 0}
+        items = values(*labels).drop(columns="value").assign(**columns)
+        items.to_parquet(tmp_path / f"{name}.parquet")
+        kept = {("local", "One"): tmp_path / f"{name}.parquet"}
+        evaluations[name] = Evaluation(found.scores.assign(metric="f1"), kept)
+    row = only(table_of([None], evaluations), level="items")
+    assert row["delta"] == pytest.approx(scores["b"] - scores["a"], abs=1e-12)
+    assert row["se"] > 0
 
 
 def test_the_table_is_typed_and_the_same_each_time(trained):
@@ -351,6 +443,14 @@ def test_the_report_shows_seeds_and_tasks_and_says_verdicts_in_words(trained):
     assert one["at ±0.02"].endswith(" seeds would do")
 
 
+def test_the_report_says_which_tasks_are_at_chance(trained):
+    table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
+    summary = differences_summary(typed([table], DIFFERENCES)).set_index("task")["note"]
+    assert summary["mean of local"] == "without Two, where both models are at chance"
+    assert summary["One"] == ""
+    assert summary["Two"] == "both models at chance: equality says nothing"
+
+
 def test_the_report_shows_items_where_seeds_are_too_few(trained):
     summary = differences_summary(typed([table_of([0, 1], trained)], DIFFERENCES))
     one = summary[summary["task"] == "One"]
@@ -368,7 +468,7 @@ def test_the_report_does_not_offer_as_many_units_as_there_are(trained):
 
 def test_a_table_of_nothing_has_an_empty_summary():
     assert differences_summary(typed([], DIFFERENCES)).empty
-    assert unmatched_items(typed([], DIFFERENCES)) == []
+    assert unmatched_items(typed([], DIFFERENCES)) == {}
 
 
 def test_comparing_scores_loads_neither_torch_nor_mteb():

@@ -342,6 +342,36 @@ class TestBenchmarks:
         assert "not scored" in texts(panel(fig, "TopicClassification"))
         assert "not scored" not in texts(panel(fig, "TopicRetrieval"))
 
+    @pytest.mark.parametrize(("level", "lines"), [(0.5, [0.5]), (0.125, [])])
+    def test_the_chance_level_is_said_and_drawn_where_the_panel_reaches_it(self, level, lines):
+        table = study.benchmarks_table()
+        table.loc[table["task"] == "TopicClassification", "chance"] = level
+        fig = benchmark_table(table)
+        ax = panel(fig, "TopicClassification")  # scores from 0.47 to 0.88
+        marked = [line.get_xdata()[0] for line in ax.lines if line.get_gid() == "chance"]
+        assert marked == lines
+        assert ax.get_xlabel() == f"score (0 to 1; chance {level:.2g})"
+        assert "chance" not in texts(panel(fig, "TopicRetrieval"))
+
+    def test_a_chance_level_that_hangs_on_the_model_is_a_range(self):
+        table = study.benchmarks_table()
+        own = table["task"] == "TopicClassification"
+        table.loc[own, "chance"] = 0.5
+        table.loc[own & (table["model"] == "base"), "chance"] = 0.55
+        ax = panel(benchmark_table(table), "TopicClassification")
+        marked = [line.get_xdata()[0] for line in ax.lines if line.get_gid() == "chance"]
+        assert marked == [0.5, 0.55]
+        assert ax.get_xlabel() == "score (0 to 1; chance 0.5 to 0.55)"
+
+    def test_a_mean_over_tasks_has_a_chance_level_if_each_task_has_one(self):
+        table = study.benchmarks_table()
+        own = table[table["type"] == "Classification"]
+        many = [own.assign(task=f"Task{i:02}", chance=0.04 * i) for i in range(12)]
+        label = panel(benchmark_table(pd.concat(many)), "local").get_xlabel()
+        assert label == "score (0 to 1; chance 0.22)"  # mean of 0, 0.04 … 0.44
+        many[3] = many[3].assign(chance=None)
+        assert panel(benchmark_table(pd.concat(many)), "local").get_xlabel() == "score (0 to 1)"
+
     def test_variants_of_embedding_models_are_drawn_as_such(self):
         table = study.benchmarks_table()
         small = table[table["model"] == "sft-emb-b"].assign(model="small", recipe="quantised")

@@ -7,9 +7,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from hrsa.reporting.claim_estimates import read_checkpoints
 from hrsa.reporting.claims import Evidence
-from hrsa.reporting.replicates import read_replicates
+from hrsa.reporting.replicates import read_checkpoints, read_replicates
 from hrsa.similarity.results import SIMILARITY_COLUMNS
 
 LAYERS = (0, 1, 2, 3)

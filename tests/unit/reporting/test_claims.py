@@ -174,7 +174,9 @@ class TestVerdicts:
         local_kept = judged(tmp_path, PlantedStudy({("knn", "base-rlvr"): 0.99}))
         assert row(local_kept, f"{name}.cka")["verdict"] == SUPPORTED
         assert row(local_kept, name)["verdict"] == CONTRADICTED
-        assert row(local_kept, name)["reason"] == "supported: cka +0.010; contradicted: knn −0.030"
+        assert row(local_kept, name)["reason"] == (
+            "supported: cka +0.010 (margin 0.080); contradicted: knn −0.030"
+        )
         global_changed = judged(tmp_path, PlantedStudy({("cka", "base-rlvr"): 0.80}))
         assert row(global_changed, f"{name}.cka")["verdict"] == CONTRADICTED
 
@@ -224,7 +226,24 @@ class TestVerdicts:
     def test_readout_after_rlvr_and_sft(self, tmp_path):
         found = row(judged(tmp_path), "readout-transfers.backbone")
         assert found["verdict"] == SUPPORTED
-        assert found["reason"] == "supported: probe-effect +0.010, probe-change +0.250"
+        assert found["reason"] == (
+            "supported: probe-effect +0.010 (margin 0.080), probe-change +0.250"
+        )
+
+    def test_how_far_a_margin_reaches_is_said_and_that_it_may_reach_chance(self, tmp_path):
+        name = "readout-transfers.backbone"
+        # the floor's distance is 0.04: at most 0.04 + 0.08 from 1
+        reason = row(judged(tmp_path), f"{name}.probe-effect")["reason"]
+        assert reason.endswith(
+            "margin: 2 times the distance of the seed pairs, 1 − 0.960; the margin lets the "
+            "similarity fall to 0.880 (chance 0.100)"
+        )
+        # two seeds at 0.70: the margin is 0.6, and chance is 0.1
+        lax = judged(tmp_path, PlantedStudy({("probe", "rlvr-seeds"): 0.70}))
+        said = "fall to 0.100, no higher than chance, so that hardly anything could exceed it"
+        assert said in row(lax, f"{name}.probe-effect")["reason"]
+        assert f"probe-effect: the margin lets the similarity {said}" in row(lax, name)["reason"]
+        assert "no higher than chance" not in row(judged(tmp_path), name)["reason"]
 
     def test_layers_differ_or_it_is_open(self, tmp_path):
         sloped = judged(tmp_path, PlantedStudy(slope=0.01))
@@ -308,6 +327,26 @@ class TestScores:
         found = row(table, "rlvr-scores-equal.within-2-points")
         assert found["verdict"] == NOT_APPLICABLE
         assert "neither three training seeds nor two tasks" in found["reason"]
+
+    def test_tasks_that_the_mean_is_without_are_said(self):
+        without = "without Two, where both models are at chance"
+        rows = differences_table([("seeds", None, 0.001, 0.001, 2, 3, 0.02)])
+        noted = rows.assign(note=f"t over training seeds; {without}")
+        name = "rlvr-scores-equal.within-2-points"
+        found = row(claims_table(Evidence(differences=noted)), name)
+        assert found["conditional_on"].endswith(f"held fixed; {without}")
+        both = pd.concat([noted, rows.assign(suite="BRIGHT", note=None)])
+        together = row(claims_table(Evidence(differences=both)), name)["conditional_on"]
+        assert together.count("held fixed") == 2
+        assert together.count(without) == 1
+
+    def test_where_no_task_is_left_the_claim_does_not_apply_and_it_is_said_why(self):
+        reason = "no mean over tasks: no task is left; without One, where both models are at chance"
+        rows = [(level, None, None, None, None, 3, 0.02) for level in ("seeds", "tasks")]
+        table = claims_table(Evidence(differences=differences_table(rows).assign(note=reason)))
+        found = row(table, "rlvr-scores-equal.within-2-points")
+        assert found["verdict"] == NOT_APPLICABLE
+        assert found["reason"] == f"not applicable: pair base-rlvr-emb, local: {reason}"
 
     def test_a_difference_beyond_the_margin_contradicts(self):
         rows = [("seeds", None, -0.10, 0.001, 2, 3, 0.02)]

@@ -17,7 +17,12 @@ from hrsa.reporting.effects import (
     Neighbours,
     effects_table,
 )
-from hrsa.reporting.replicates import cell_replicates, matched_cells, read_replicates
+from hrsa.reporting.replicates import (
+    cell_replicates,
+    matched_cells,
+    read_checkpoints,
+    read_replicates,
+)
 from hrsa.similarity.results import SIMILARITY_COLUMNS
 from hrsa.statistics.paired_deletion import paired_method, paired_standard_error
 from hrsa.statistics.resampling import jackknife_standard_error
@@ -265,6 +270,9 @@ class TestReplicates:
         (key,) = found = read_replicates([path])
         assert key == ("cka", "base-sft", "base", "sft.s0", "q")
         assert set(found[key]) == {"song_replicates", "jaccard_draws", "layers_reference"}
+        (checkpoint,) = at_steps = read_checkpoints([path])
+        assert checkpoint == (key, 20)
+        assert set(at_steps[checkpoint]) == set(found[key])
 
     def test_an_array_over_matched_layers_or_over_all_pairs_gives_the_same_cell(self):
         axes = {"layers_reference": np.arange(3), "layers_candidate": np.arange(3)}

@@ -126,9 +126,16 @@ def test_accuracy_has_a_column_per_split_and_decoding():
 
 def test_benchmarks_give_mean_and_spread_over_seeds():
     rows = [
-        {"model": "sft-emb", "seed": seed, "step": None, "task": "TopicRetrieval", "value": value}
+        {"model": "sft-emb", "seed": seed, "step": None, "task": task, "value": value}
         for seed, value in ((0, 0.5), (1, 0.6))
+        for task in ("TopicRetrieval", "Other")
     ]
-    summary = benchmark_summary(pd.DataFrame(rows))
+    table = pd.DataFrame(rows).assign(chance=None)
+    summary = benchmark_summary(table)
     assert summary["TopicRetrieval"].item() == "0.550 ± 0.071 (2 seeds)"
     assert benchmark_summary(pd.DataFrame()).empty
+    with_chance = table.assign(chance=table["task"].map({"TopicRetrieval": 0.02}))
+    last = benchmark_summary(with_chance).to_dict("records")[-1]
+    assert last == {"model": "chance", "TopicRetrieval": "0.020", "Other": ""}
+    with_chance.loc[0, "chance"] = 0.01
+    assert benchmark_summary(with_chance).iloc[-1]["TopicRetrieval"] == "0.010 to 0.020"

@@ -80,6 +80,14 @@ def test_the_final_step_is_that_of_the_models_that_are_followed(followed):
     assert products.final_step(made(followed)) is None
 
 
+def test_differences_are_drawn_after_the_scores_where_two_models_of_a_pair_are_scored(study):
+    study["benchmarks"] = {"tasks": ["TopicRetrieval"], "models": ["base-emb", "sft-emb"]}
+    assert figure_names(study)[-2:] == ["benchmarks", "reanalysis"]
+    pair = {"name": "emb", "kind": "sft", "reference": "base-emb", "candidate": "sft-emb"}
+    study["pairs"].append(pair)
+    assert figure_names(study)[-3:] == ["benchmarks", "differences", "reanalysis"]
+
+
 def test_published_numbers_are_tested_in_every_study_by_a_rule_of_their_own(study):
     found = made(study)
     own = set(products.published_table_files(found).values())

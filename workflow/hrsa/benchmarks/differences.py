@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hrsa.benchmarks.paired_items import DifferentItems, PairedDifference, item_difference
+from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT
+from hrsa.benchmarks.paired_scores import (
+    BenchmarkPair,
+    Couple,
+    Evaluation,
+    SuiteDifferences,
+    TaskDifference,
+    suite_differences,
+    task_differences,
+)
 from hrsa.errors import UserError
 from hrsa.statistics.equivalence import Equivalence, check_margin, equivalence, paired_equivalence
 from hrsa.statistics.multiplicity import holm
@@ -38,93 +45,6 @@ DIFFERENCE_COLUMNS = (
 ITEMS, SEEDS, TASKS = "items", "seeds", "tasks"
 ONE_REFERENCE = "one run of the reference for all seeds"
 _Test = Callable[..., Equivalence]
-
-
-@dataclass(frozen=True)
-class Couple:
-    """Two trained models side by side.
-
-    Attributes
-    ----------
-    reference, candidate : str
-        Instances, one per seed.
-    seed : int or None
-        The training seed that they are matched by; None: models without seeds.
-    """
-
-    reference: str
-    candidate: str
-    seed: int | None
-
-
-@dataclass(frozen=True)
-class BenchmarkPair:
-    """A pair of a study: how it is named, and the couples that it stands for, one per seed."""
-
-    name: str
-    kind: str
-    reference: str
-    candidate: str
-    couples: Sequence[Couple]
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What the evaluation of one model left.
-
-    Attributes
-    ----------
-    scores : DataFrame
-        Columns suite, task, type, value; one row per task.
-    items : mapping of (suite, task) to Path
-        Files with what each score is computed from (`hrsa.benchmarks.items`).
-    """
-
-    scores: pd.DataFrame
-    items: Mapping[tuple[str, str], Path]
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One task of one couple; `reason` says why there is no `over_items`."""
-
-    couple: Couple
-    suite: str
-    task: str
-    type: str
-    delta: float
-    over_items: PairedDifference | None = None
-    reason: str = ""
-    same_items: bool = True
-
-    @property
-    def n_items(self) -> int | None:
-        return self.over_items.n if self.over_items else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Suite:
-    """The tasks of one suite: differences by couple and task, and the tasks that some model has."""
-
-    name: str
-    cells: Mapping[tuple[Couple, str], _Cell]
-    couples: Sequence[Couple]  # those that have scores
-    asked: Sequence[str]
-
-    def tasks(self, *couples: Couple) -> list[str]:
-        """Tasks that each of some couples has scores for."""
-        return [
-            task for task in self.asked if all((couple, task) in self.cells for couple in couples)
-        ]
-
-    def deltas(self, couples: Sequence[Couple], tasks: Sequence[str]) -> np.ndarray:
-        """Differences, shape (n_couples, n_tasks)."""
-        return np.array([[self.cells[one, task].delta for task in tasks] for one in couples])
-
-    def without(self, tasks: Sequence[str]) -> list[str]:
-        """Say which tasks are left out, if any are."""
-        absent = [task for task in self.asked if task not in tasks]
-        return [f"without {', '.join(absent)}"] if absent else []
 
 
 def differences_table(
@@ -161,7 +81,8 @@ def differences_table(
         `units_needed` the units of the level (at least as many as its test asks for) with which the
         row's own margin would do, all three taking the observed spread for the true one. A test
         that cannot be had leaves its numbers empty, and `note` says why. A task that one of the
-        models has no score for has no row, and is left out of means over tasks, as `note` says.
+        models has no score for has no row, and is left out of means over tasks, as `note` says; so
+        is one on which both models are at chance (`hrsa.benchmarks.chance`), which keeps its rows.
 
     Raises
     ------
@@ -189,57 +110,27 @@ def _pair_tests(
     pair: BenchmarkPair, evaluations: Mapping[str, Evaluation]
 ) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     """Labels of each row of a pair, and its test; None where `note` already says why not."""
-    cells = [cell for couple in pair.couples for cell in _cells(couple, evaluations)]
+    cells = [cell for couple in pair.couples for cell in task_differences(couple, evaluations)]
+    suites = list(suite_differences(pair, cells, evaluations))
+    at_chance = {(suite.name, task) for suite in suites for task in suite.at_chance}
+    for record, test in _tests(pair, cells, suites):
+        if (record["suite"], record["task"]) in at_chance:
+            record["note"] = "; ".join(filter(None, [record["note"], AT_CHANCE]))
+        yield record, test
+
+
+def _tests(
+    pair: BenchmarkPair, cells: Sequence[TaskDifference], suites: Sequence[SuiteDifferences]
+) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     for cell in sorted(cells, key=lambda one: (one.suite, one.task)):
         yield _item_test(pair, cell)
-    suites = list(_suites(pair, cells, evaluations))
     for suite in suites:
         yield from _seed_tests(pair, suite)
     for suite in suites:
         yield from _task_tests(pair, suite)
 
 
-def _cells(couple: Couple, evaluations: Mapping[str, Evaluation]) -> Iterator[_Cell]:
-    """The tasks that both models of a couple have a score for."""
-    sides = [evaluations[name] for name in (couple.reference, couple.candidate)]
-    scored = [one.scores[one.scores["value"].notna()] for one in sides]
-    both = scored[0].merge(scored[1], on=["suite", "task", "type"], suffixes=("_0", "_1"))
-    columns = both[["suite", "task", "type", "value_0", "value_1"]]
-    for suite, task, kind, *values in columns.itertuples(index=False, name=None):
-        cell = partial(_Cell, couple, suite, task, kind, float(values[1] - values[0]))
-        try:
-            items = [_read_items(one.items.get((suite, task))) for one in sides]
-            yield cell(over_items=item_difference(kind, *items))
-        except DifferentItems as error:
-            yield cell(reason=str(error), same_items=False)
-        except UserError as error:
-            yield cell(reason=str(error))
-
-
-def _read_items(path: Path | None) -> pd.DataFrame:
-    if path is None or not path.exists():
-        raise UserError("no test over items: none were kept of one of the models")
-    return pd.read_parquet(path)
-
-
-def _suites(
-    pair: BenchmarkPair, cells: Sequence[_Cell], evaluations: Mapping[str, Evaluation]
-) -> Iterator[_Suite]:
-    """Gather the cells whose scores are of the same items, suite by suite."""
-    models = {name for one in pair.couples for name in (one.reference, one.candidate)}
-    for name in sorted({cell.suite for cell in cells}):
-        own = {
-            (cell.couple, cell.task): cell
-            for cell in cells
-            if cell.suite == name and cell.same_items
-        }
-        tables = [evaluations[model].scores for model in sorted(models)]
-        asked = {task for table in tables for task in table.loc[table["suite"] == name, "task"]}
-        couples = [one for one in pair.couples if any(couple == one for couple, _ in own)]
-        yield _Suite(name, own, couples, sorted(asked))
-
-
-def _item_test(pair: BenchmarkPair, cell: _Cell) -> tuple[dict[str, Any], _Test | None]:
+def _item_test(pair: BenchmarkPair, cell: TaskDifference) -> tuple[dict[str, Any], _Test | None]:
     record = _record(pair, ITEMS, cell.suite) | _of_couple(cell.couple) | _of_task(cell)
     found = cell.over_items
     if found is None:
@@ -249,7 +140,7 @@ def _item_test(pair: BenchmarkPair, cell: _Cell) -> tuple[dict[str, Any], _Test 
 
 
 def _seed_tests(
-    pair: BenchmarkPair, suite: _Suite
+    pair: BenchmarkPair, suite: SuiteDifferences
 ) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     """Each task of a suite over training seeds, then their mean."""
     seeded = [one for one in suite.couples if one.seed is not None]
@@ -260,9 +151,11 @@ def _seed_tests(
             record = _record(pair, SEEDS, suite.name) | _of_task(of_task[0])
             yield _over_seeds(record, couples, suite.deltas(couples, [task]), [])
     tasks = suite.tasks(*suite.couples)
+    record = _record(pair, SEEDS, suite.name)
     if tasks and suite.couples:
-        record = _record(pair, SEEDS, suite.name)
         yield _over_seeds(record, seeded, suite.deltas(seeded, tasks), suite.without(tasks))
+    elif suite.at_chance:
+        yield _without_tasks(record, suite, len(seeded))
 
 
 def _over_seeds(
@@ -282,7 +175,7 @@ def _over_seeds(
 
 
 def _task_tests(
-    pair: BenchmarkPair, suite: _Suite
+    pair: BenchmarkPair, suite: SuiteDifferences
 ) -> Iterator[tuple[dict[str, Any], _Test | None]]:
     """Task means of each seed, then those of the mean over seeds."""
     for couple in suite.couples:
@@ -294,9 +187,11 @@ def _task_tests(
 
 
 def _over_tasks(
-    record: dict[str, Any], suite: _Suite, couples: Sequence[Couple]
+    record: dict[str, Any], suite: SuiteDifferences, couples: Sequence[Couple]
 ) -> tuple[dict[str, Any], _Test | None]:
     tasks, least = suite.tasks(*couples), FEWEST[TASKS]
+    if not tasks and suite.at_chance:
+        return _without_tasks(record, suite, 0)
     seeds = [f"mean over {len(couples)} seeds"] if len(couples) > 1 else []
     remarks = [*seeds, *suite.without(tasks)]
     n = len(tasks)
@@ -310,6 +205,13 @@ def _over_tasks(
     return record | {"n": n, "note": "; ".join(["t over means of tasks", *remarks])}, test
 
 
+def _without_tasks(
+    record: dict[str, Any], suite: SuiteDifferences, n: int
+) -> tuple[dict[str, Any], _Test | None]:
+    """Refuse a mean that only tasks at chance could be part of."""
+    return record | {"n": n, "note": "; ".join([NO_TASK_LEFT, *suite.without([])])}, None
+
+
 def _record(pair: BenchmarkPair, level: str, suite: str) -> dict[str, Any]:
     names = {"pair": pair.name, "kind": pair.kind, "level": level, "suite": suite}
     models = {"reference": pair.reference, "candidate": pair.candidate}
@@ -320,7 +222,7 @@ def _of_couple(couple: Couple) -> dict[str, Any]:
     return {"reference": couple.reference, "candidate": couple.candidate, "seed": couple.seed}
 
 
-def _of_task(cell: _Cell) -> dict[str, Any]:
+def _of_task(cell: TaskDifference) -> dict[str, Any]:
     return {"task": cell.task, "type": cell.type, "n_items": cell.n_items}
 
 

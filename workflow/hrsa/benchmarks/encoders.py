@@ -157,10 +157,10 @@ class MeanPooledBackbone(AbsEncoder):
     ) -> np.ndarray:
         """Embed the texts of an `mteb` data loader, shape (n_texts, width)."""
         texts = [text for batch in inputs for text in batch["text"]]
-        return self.embed(texts, batch_size, prompt) if prompt else self.embed(texts, batch_size)
+        return self.embed(texts, batch_size, prompt=prompt)
 
     @torch.no_grad()
-    def embed(self, texts: list[str], batch_size: int = 32, prompt: str = "") -> np.ndarray:
+    def embed(self, texts: list[str], batch_size: int = 32, *, prompt: str = "") -> np.ndarray:
         """Embed texts, those of similar length together.
 
         Parameters

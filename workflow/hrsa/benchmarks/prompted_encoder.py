@@ -2,8 +2,8 @@
 
 The instruction goes into the model's template (`hrsa.models.instructions`). sentence-transformers
 is handed the rendered prompt as a prompt, so that a pooling with ``include_prompt=False`` leaves it
-out of the mean; pasted into the text, it would be in the mean. A backbone of the study leaves it out
-too. Other encoders of `mteb` know no such argument and read it as the start of the text.
+out of the mean; pasted into the text, it would be in the mean. A backbone of the study leaves it
+out too. Other encoders of `mteb` know no such argument and read it as the start of the text.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassificat
 from mteb.abstasks.regression import AbsTaskRegression
 
 from hrsa.benchmarks.intervals import score_interval
+from hrsa.benchmarks.items import count_items
 from hrsa.benchmarks.local_task import SUITE, LocalTask
 from hrsa.benchmarks.task_items import predicted_items
 from hrsa.benchmarks.tasks import local_tasks
@@ -256,8 +257,9 @@ def _row(task: BenchmarkTask, runs: dict[int, _Run], output: Path) -> dict[str, 
         items = _kept_items(task, runs)
         items.to_parquet(output / f"{task.name}.items.parquet", index=False)
         word = getattr(task.task, "item", ITEM_WORDS.get(task.type, "item"))
-        row["ci_low"], row["ci_high"], note = score_interval(task.type, items, item=word)
-        row["n_items"] = items["item"].nunique()
+        metric = task.task.metadata.main_score
+        low, high, note = score_interval(task.type, items, item=word, metric=metric)
+        row = {"ci_low": low, "ci_high": high, "n_items": count_items(items)}
         notes.append(note)
     notes += _draws(runs)
     return row | {

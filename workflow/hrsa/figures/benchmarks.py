@@ -10,7 +10,9 @@ from hrsa.figures import style
 from hrsa.figures.drawn_table import draw_table, table_height
 from hrsa.figures.frames import prepare
 
-COLUMNS = ("model", "recipe", "seed", "step", "suite", "task", "type", "metric", "value")
+COLUMNS = (
+    "model", "recipe", "seed", "step", "suite", "task", "type", "metric", "value", "chance",
+)  # fmt: skip
 MOST_TASKS = 9  # with more, a panel is the mean over the tasks of one suite and type
 _KIND_ORDER = ("base", "sft", "rlvr", "control")
 _METRIC_LABELS = {"ndcg_at_10": "nDCG at 10", "f1": "F1", "max_f1": "best F1"}
@@ -29,7 +31,8 @@ def benchmark_table(
     ----------
     benchmarks : DataFrame
         The table of benchmarks. Other models than the embedding models (backbones, BM25) are drawn
-        as reference lines; where no embedding model was scored only BM25 is a reference.
+        as reference lines; where no embedding model was scored only BM25 is a reference. A panel
+        marks the chance level of its task where that is known.
     kinds : mapping of model name to kind, optional
         Gives models the colours of `base`, `sft`, `rlvr`, …
     embedding : collection of str, optional
@@ -57,6 +60,7 @@ def benchmark_table(
         title=title,
         subtitle="Dot: one training seed. Bar: mean over seeds. Hollow dots and dashed lines: "
         "reference points without contrastive training."
+        + (" Dotted, where in view: chance level." if frame["chance"].notna().any() else "")
         + (f" A panel is the mean over tasks: {grouped}." if grouped else ""),
         notes="Table: mean ± standard deviation over seeds. Scores run from 0 to 1; higher is "
         "better.",
@@ -84,7 +88,9 @@ def _panels(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     frame = frame.assign(panel=frame["suite"] + ", " + frame["type"])
     counts = frame.groupby("panel")["task"].nunique()
     keys = ["model", "recipe", "seed", "panel"]
-    means = frame.groupby(keys, dropna=False)["value"].mean().reset_index()
+    groups = frame.groupby(keys, dropna=False)
+    # The chance level of a mean over tasks is known where that of each task is.
+    means = groups[["value", "chance"]].mean(skipna=False).reset_index()
     return means, "; ".join(f"{name} ({count} tasks)" for name, count in counts.items())
 
 
@@ -134,7 +140,24 @@ def _draw(
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.margins(x=0.12)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("score (0 to 1)")
+    _mark_chance(ax, panel["chance"].dropna().round(9))
+
+
+def _mark_chance(ax: Axes, levels: pd.Series) -> None:
+    """Say the chance level where it is known, and draw it where the panel reaches it.
+
+    The chance level of a clustering hangs on the clusters, and so on the model: then both ends.
+    """
+    if levels.empty:
+        ax.set_xlabel("score (0 to 1)")
+        return
+    ends = (float(levels.min()), float(levels.max()))
+    said = dict.fromkeys(f"{end:.2g}" for end in ends)
+    ax.set_xlabel(f"score (0 to 1; chance {' to '.join(said)})")
+    low, high = ax.get_xlim()
+    for end in dict.fromkeys(ends):
+        if low <= end <= high:
+            ax.axvline(end, ls=":", lw=1.2, color=style.INK, zorder=1, gid="chance")
 
 
 def _draw_table(

@@ -1,11 +1,9 @@
 """Headline similarities of every two models with their joint replicates, as claims compare them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -94,7 +92,7 @@ def compared_models(
         (`hrsa.reporting.replicates.read_replicates`).
     wanted : Headline
     checkpoints : mapping, optional
-        Arrays of each comparison and step (`read_checkpoints`).
+        Arrays of each comparison and step (`hrsa.reporting.replicates.read_checkpoints`).
     neighbours : Neighbours, optional
         Needed for the replicates of k-NN overlap.
 
@@ -172,43 +170,6 @@ def _estimate(row: _Row, cells: CellReplicates, cell: Cell, dataset: str) -> Est
         dataset=dataset,
         rows=(row.n_tokens, row.n_samples),
     )
-
-
-def read_checkpoints(paths: Iterable[Path]) -> dict[tuple[Comparison, int], dict[str, np.ndarray]]:
-    """Read the replicates of comparisons of two checkpoints of one step.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files `<metric>/<pair>.h5`, with groups `<reference>@<step>~<candidate>@<step>/<dataset>`.
-
-    Returns
-    -------
-    dict
-        By comparison (the models without their step) and step, the arrays of replicates and the
-        layers of their axes.
-    """
-    found = {}
-    for path in sorted(map(Path, paths)):
-        with h5py.File(path, "r") as file:
-            for models in sorted(file):
-                reference, _, candidate = models.partition("~")
-                name, _, step = candidate.partition("@")
-                if not step.isdigit():
-                    continue
-                for dataset in sorted(file[models]):
-                    key = Comparison(
-                        path.parent.name, path.stem, reference.partition("@")[0], name, dataset
-                    )
-                    group = file[f"{models}/{dataset}"]
-                    found[key, int(step)] = {
-                        array: group[array][()] for array in group if _is_wanted(array)
-                    }
-    return found
-
-
-def _is_wanted(name: str) -> bool:
-    return name == "replicates" or name.endswith(("_replicates", "_draws")) or "layers_" in name
 
 
 def combined(terms: Sequence[Term], constant: float = 0.0) -> Estimated:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hrsa.benchmarks.chance import NO_TASK_LEFT, remarks_on_tasks
 from hrsa.reporting.claim_kinds import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -34,7 +35,7 @@ def score_rows(differences: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
     ----------
     differences : DataFrame
         Columns pair, kind, level ("seeds", "tasks", "items"), suite, task, seed, delta, se, df, n,
-        margin, and perhaps units_needed; a row per margin.
+        margin, and perhaps units_needed and note; a row per margin.
     kind : str
         Of the pairs.
 
@@ -43,6 +44,8 @@ def score_rows(differences: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
     list of dict
         Columns of the table of claims; `id` is what follows the claim's own. For each margin a row
         for all pairs and suites together and, where there are several, one for each.
+        `conditional_on` says which tasks the means are without: those without a score, and those
+        on which both models are at chance (`hrsa.benchmarks.chance`).
     """
     own = differences[differences["kind"] == kind] if len(differences) else differences
     if not len(own):
@@ -69,7 +72,7 @@ def _score_row(pair: str, suite: str, rows: pd.DataFrame, margin: float) -> dict
     found = seeds if len(seeds) else tasks
     row["n_seeds"] = int(seeds["n"].iloc[0]) if len(seeds) else n_seeds
     if not len(found):
-        missing = f"pair {pair}, {suite}: neither three training seeds nor two tasks to test over"
+        missing = f"pair {pair}, {suite}: {_why_no_mean(rows)}"
         return row | verdict_columns(not_applicable(missing))
     one = found.iloc[0]
     estimate = Estimated(float(one["delta"]), float(one["se"]), float(one["df"]))
@@ -87,9 +90,25 @@ def _score_row(pair: str, suite: str, rows: pd.DataFrame, margin: float) -> dict
         | verdict_columns(verdict)
         | {
             "reason": f"{verdict.reason}; {why}",
-            "conditional_on": f"pair {pair}; {row['n_seeds']} training seeds; {holds} held fixed",
+            "conditional_on": "; ".join(
+                [
+                    f"pair {pair}",
+                    f"{row['n_seeds']} training seeds",
+                    f"{holds} held fixed",
+                    *remarks_on_tasks(one.get("note")),
+                ]
+            ),
         }
     )
+
+
+def _why_no_mean(rows: pd.DataFrame) -> str:
+    """Say why no mean over tasks is tested: none may be left of those that are not at chance."""
+    notes = list(rows.loc[rows["task"].isna(), "note"]) if "note" in rows else []
+    for remarks in map(remarks_on_tasks, notes):
+        if NO_TASK_LEFT in remarks:
+            return "; ".join(remarks)
+    return "neither three training seeds nor two tasks to test over"
 
 
 def published_scores(reanalysis: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
@@ -204,6 +223,9 @@ def _together(name: str, parts: Mapping[str, dict[str, Any]]) -> list[dict[str, 
         | verdict_columns(whole)
         | {
             "id": name,
+            "conditional_on": " | ".join(
+                dict.fromkeys(row["conditional_on"] for row in shared if "conditional_on" in row)
+            ),
             "margin": shared[0]["margin"],
             "pairs": ", ".join(dict.fromkeys(row["pairs"] for row in shared)),
             "n_seeds": min(row["n_seeds"] for row in shared),

@@ -154,12 +154,17 @@ def _entry_rows(
             for part, row in zip(names, rows, strict=True)
         }
     )
+    lax = [
+        f"{part}: {_reach(row)}"
+        for part, row in zip(names, rows, strict=True)
+        if _is_below_chance(row)
+    ]
     summary = {
         "id": name,
         "source": "study",
         "direction": ALL_PARTS,
         "verdict": whole.verdict,
-        "reason": whole.reason,
+        "reason": "; ".join([whole.reason, *lax]),
         **{key: _shared(rows, key) for key in ("stage", "pairs", "conditional_on", "dose")},
         **{key: _least(rows, key) for key in ("n_seeds", "n_pairs")},
     }
@@ -170,7 +175,28 @@ def _entry_rows(
 def _shown_effect(row: Mapping[str, Any]) -> str:
     if row["effect"] is None:
         return ""
-    return f" {row['effect']:+.3f}".replace("-", "\N{MINUS SIGN}")
+    margin = "" if row["margin"] is None else f" (margin {row['margin']:.3f})"
+    return f" {row['effect']:+.3f}{margin}".replace("-", "\N{MINUS SIGN}")
+
+
+def _least_similarity(row: Mapping[str, Any]) -> float:
+    """Where the margin ends: 1 − d(floor) − margin."""
+    return float(row["floor"] - row["margin"])
+
+
+def _is_below_chance(row: Mapping[str, Any]) -> bool:
+    known = all(row[key] is not None for key in ("margin", "floor", "chance"))
+    return known and bool(_least_similarity(row) <= row["chance"])
+
+
+def _reach(row: Mapping[str, Any]) -> str:
+    """Say how far the margin reaches, so that a reader sees how lax it is."""
+    text = f"the margin lets the similarity fall to {_least_similarity(row):.3f}"
+    if row["chance"] is None:
+        return text.replace("-", "\N{MINUS SIGN}")
+    if _is_below_chance(row):
+        text += ", no higher than chance, so that hardly anything could exceed it"
+    return f"{text} (chance {row['chance']:.3f})".replace("-", "\N{MINUS SIGN}")
 
 
 def _part_names(parts: Sequence[Mapping[str, str]]) -> list[str]:
@@ -207,22 +233,23 @@ def _judged(
     if part["contrast"] == "early":
         contrast, verdict = _early(part, compared, evidence)
     margin = None
+    conditions = _conditions(contrast.compared, evidence)
+    remarks = [contrast.remark, _by_dataset(contrast.by_dataset)]
     if part["test"] == "within_margin":
         margin, excess = contrast.beyond_floor(evidence.seed_spread)
         verdict = within_margin(contrast.estimate, margin, excess=excess)
+        known = {"margin": margin, "floor": contrast.floor, "chance": conditions["chance"]}
+        of_seeds = f"{evidence.seed_spread:g} times the distance of the seed pairs"
+        remarks.append(f"margin: {of_seeds}, 1 − {contrast.floor:.3f}; {_reach(known)}")
     if verdict is None:
         verdict = direction(contrast.estimate, part["direction"])
     return {
         **estimate_columns(contrast.estimate),
         **verdict_columns(verdict),
-        "reason": "; ".join(
-            text
-            for text in (verdict.reason, contrast.remark, _by_dataset(contrast.by_dataset))
-            if text
-        ),
+        "reason": "; ".join(filter(None, [verdict.reason, *remarks])),
         "floor": contrast.floor,
         "margin": margin,
-        **_conditions(contrast.compared, evidence),
+        **conditions,
     }
 
 

@@ -1,12 +1,16 @@
 """What the report says of differences between models on the benchmarks: one line per test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
 
+from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT, remarks_on_tasks
 from hrsa.benchmarks.differences import ITEMS, SEEDS
+from hrsa.benchmarks.paired_items import DIFFERENT_ITEMS
 from hrsa.statistics.equivalence import INCONCLUSIVE
+
+_NONE = "–"
 
 
 def differences_summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -23,10 +27,13 @@ def differences_summary(table: pd.DataFrame) -> pd.DataFrame:
         For each pair and suite the mean over tasks, tested over training seeds and over tasks, then
         each task, tested over training seeds or, where they are too few, over its items, seed by
         seed. Column `over` says what is random, and how many there are. An inconclusive test says
-        how many would do for models that score the same, where these are more.
+        how many would do for models that score the same, where these are more. `note` says which
+        tasks a mean is without, and that both models are at chance on a task; a mean that is
+        refused for that has a dash for its numbers.
     """
     margins = [float(margin) for margin in table["margin"].unique()]
-    rows = table[table["verdict"].notna()]
+    refused = table["note"].str.startswith(NO_TASK_LEFT, na=False)
+    rows = table[table["verdict"].notna() | refused]
     lines = [
         _line(test)
         for _, found in rows.groupby(["pair", "suite"], sort=False)
@@ -34,12 +41,12 @@ def differences_summary(table: pd.DataFrame) -> pd.DataFrame:
         for _, test in chosen.groupby(["level", "seed"], sort=False, dropna=False)
     ]
     columns = ["pair", "kind", "task", "seed", "over", "difference", "90 % interval"]
-    columns += ["95 % interval", *(_heading(margin) for margin in margins)]
+    columns += ["95 % interval", *(_heading(margin) for margin in margins), "note"]
     return pd.DataFrame(lines, columns=columns).astype({"seed": "Int64"})
 
 
-def unmatched_items(table: pd.DataFrame) -> list[str]:
-    """Say which models could not be compared on the same items.
+def unmatched_items(table: pd.DataFrame) -> dict[str, str]:
+    """Say which models were scored on different items of a task: their scores are no pair.
 
     Parameters
     ----------
@@ -48,17 +55,25 @@ def unmatched_items(table: pd.DataFrame) -> list[str]:
 
     Returns
     -------
-    list of str
-        A sentence for each task of two models that has no test over items.
+    dict
+        What cannot be compared, in words, and why.
     """
+    return _without_test(table, lambda note: note.startswith(DIFFERENT_ITEMS))
+
+
+def untested_items(table: pd.DataFrame) -> dict[str, str]:
+    """Say what has no test over items for another reason, as `unmatched_items` does."""
+    return _without_test(table, lambda note: not note.startswith(DIFFERENT_ITEMS))
+
+
+def _without_test(table: pd.DataFrame, has_reason: Callable[[str], bool]) -> dict[str, str]:
     rows = table[(table["level"] == ITEMS) & table["verdict"].isna()]
     keys = ["pair", "reference", "candidate", "task", "note"]
-    return [
-        f"difference of {candidate} and {reference} on {task} (pair {pair}): {note}"
-        for pair, reference, candidate, task, note in rows[keys]
-        .drop_duplicates()
-        .itertuples(index=False, name=None)
-    ]
+    return {
+        f"difference of {candidate} and {reference} on {task} (pair {pair})": note
+        for pair, reference, candidate, task, note in rows[keys].itertuples(index=False, name=None)
+        if has_reason(note)
+    }
 
 
 def _shown(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -80,14 +95,25 @@ def _line(rows: pd.DataFrame) -> dict[str, Any]:
         "task": f"mean of {first['suite']}" if pd.isna(first["task"]) else first["task"],
         "seed": first["seed"],
         "over": f"{first['n']} {first['level']}",
-        "difference": _signs(f"{first['delta']:+.3f}"),
+        "difference": _NONE if pd.isna(first["delta"]) else _signs(f"{first['delta']:+.3f}"),
         "90 % interval": _interval(first, "ci90"),
         "95 % interval": _interval(first, "ci95"),
         **verdicts,
+        "note": _note(first),
     }
 
 
+def _note(row: pd.Series) -> str:
+    """What the note of a test says of tasks at chance and of those that are missing."""
+    if pd.isna(row["note"]):
+        return ""
+    found = [AT_CHANCE] if AT_CHANCE in row["note"] else []
+    return "; ".join([*found, *remarks_on_tasks(row["note"])])
+
+
 def _verdict(row: dict[Any, Any]) -> str:
+    if pd.isna(row["verdict"]):
+        return _NONE
     needed = row["units_needed"]
     # As many as there are would do for models that score the same: here the estimate is too far off
     if row["verdict"] != INCONCLUSIVE or pd.isna(needed) or needed <= row["n"]:
@@ -100,6 +126,8 @@ def _heading(margin: float) -> str:
 
 
 def _interval(row: pd.Series, name: str) -> str:
+    if pd.isna(row[f"{name}_low"]):
+        return _NONE
     return _signs(f"[{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]")
 
 

@@ -6,7 +6,7 @@ values with a random part of the samples deleted, or for the probe bootstrap dra
 draws).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -66,20 +66,42 @@ def read_replicates(paths: Iterable[Path]) -> dict[Comparison, dict[str, np.ndar
     dict
         By comparison, its arrays of replicates and the layers of their axes.
     """
-    found = {}
+    return {key: _arrays(group) for key, step, group in _groups(paths) if step is None}
+
+
+def read_checkpoints(paths: Iterable[Path]) -> dict[tuple[Comparison, int], dict[str, np.ndarray]]:
+    """Read the replicates of comparisons with a checkpoint.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files `<metric>/<pair>.h5`, with groups `<reference>~<candidate>@<step>/<dataset>`.
+
+    Returns
+    -------
+    dict
+        By comparison (the models without their step) and step of the candidate, its arrays of
+        replicates and the layers of their axes.
+    """
+    return {(key, step): _arrays(group) for key, step, group in _groups(paths) if step is not None}
+
+
+def _groups(paths: Iterable[Path]) -> Iterator[tuple[Comparison, int | None, h5py.Group]]:
+    """Every comparison of some files, with the step of its candidate and its open group."""
     for path in sorted(map(Path, paths)):
         with h5py.File(path, "r") as file:
             for models in sorted(file):
                 reference, _, candidate = models.partition("~")
-                if "@" in candidate:  # a checkpoint
-                    continue
+                reference = reference.partition("@")[0]
+                candidate, _, step = candidate.partition("@")
+                names = (path.parent.name, path.stem, reference, candidate)
                 for dataset in sorted(file[models]):
-                    key = Comparison(
-                        path.parent.name, path.stem, reference.partition("@")[0], candidate, dataset
-                    )
-                    group = file[f"{models}/{dataset}"]
-                    found[key] = {name: group[name][()] for name in group if _is_wanted(name)}
-    return found
+                    key = Comparison(*names, dataset)
+                    yield key, int(step) if step else None, file[f"{models}/{dataset}"]
+
+
+def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    return {name: group[name][()] for name in group if _is_wanted(name)}
 
 
 def cell_replicates(

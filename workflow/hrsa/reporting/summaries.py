@@ -125,8 +125,15 @@ def benchmark_summary(benchmarks: pd.DataFrame) -> pd.DataFrame:
     ----------
     benchmarks : DataFrame
         The table of benchmarks.
+
+    Returns
+    -------
+    DataFrame
+        Column model, and one column of texts per task. The last row holds the chance levels, as far
+        as they are known (a range where they vary with the model); without any there is no such
+        row.
     """
-    columns = ("model", "seed", "step", "task", "value")
+    columns = ("model", "seed", "step", "task", "value", "chance")
     frame = prepare(benchmarks, columns, "the table of benchmarks")
     frame = frame[frame["step"].isna() & frame["value"].notna()]
     grouped = frame.groupby(["model", "task"], sort=True)["value"]
@@ -136,6 +143,9 @@ def benchmark_summary(benchmarks: pd.DataFrame) -> pd.DataFrame:
         {"model": model} | {task: texts.get((model, task), "") for task in tasks}
         for model in sorted(set(frame["model"]))
     ]
+    if frame["chance"].notna().any():
+        levels = {task: _range(frame.loc[frame["task"] == task, "chance"]) for task in tasks}
+        records.append({"model": "chance"} | levels)
     return pd.DataFrame(records, columns=["model", *tasks])
 
 
@@ -157,11 +167,18 @@ def _reference_lines(rows: pd.DataFrame) -> dict[str, dict[str, str]]:
         cells = {}
         for headline in HEADLINES:
             found = headline_rows(rows, headline, layer="final").dropna(subset="value")
-            values = (floor_rows(found) if column == "floor" else found)[column].dropna()
-            ends = {f"{value:.3f}": None for value in (values.min(), values.max())}
-            cells[headline.label] = " to ".join(ends) if len(values) else ""
+            cells[headline.label] = _range(
+                (floor_rows(found) if column == "floor" else found)[column]
+            )
         lines[name] = cells
     return lines
+
+
+def _range(values: pd.Series) -> str:
+    """Write the value, or the lowest and the highest; nothing where none is known."""
+    known = values.dropna()
+    ends = {f"{value:.3f}": None for value in (known.min(), known.max())}
+    return " to ".join(ends) if len(known) else ""
 
 
 def _layer_name(headline: Headline) -> str:

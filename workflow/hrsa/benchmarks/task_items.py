@@ -1,0 +1,411 @@
+"""Items of any `mteb` task, from the predictions that `mteb` writes and the task's loaded data.
+
+`mteb.evaluate(…, prediction_folder=…)` leaves what a model predicted (rankings, labels, clusters,
+similarities), not what each item scored. Here predictions and data are put together as
+`hrsa.benchmarks.items` keeps them, and checked: items are given only where the task's score, as
+`mteb` reports it, is computed from them again.
+
+How the items of each type are made:
+
+- retrieval and reranking: `mteb`'s own scores of each query (`calculate_retrieval_scores`, `mrr`);
+  of tasks on changed instructions, p-MRR of each query by the task's own scoring;
+- classification: labels of the test texts, or of each fold's, and whether they were predicted;
+- pairs and STS: labels or grades, and the similarities;
+- bitext mining: F1 of each sentence; where all languages have the same sentences
+  (`parallel_subsets`), its mean over the pairs of languages, of which there may be 41,412, so that
+  the subset of all is "parallel";
+- clustering: the texts that `mteb` drew are drawn again from the task's seed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset, DatasetDict
+from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, mrr
+from mteb.abstasks.abstask import _multilabel_subsampling
+from mteb.abstasks.classification import AbsTaskClassification
+from mteb.abstasks.clustering import AbsTaskClustering
+from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
+from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
+from mteb.abstasks.pair_classification import AbsTaskPairClassification
+from mteb.abstasks.regression import AbsTaskRegression
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.sts import AbsTaskSTS
+from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from hrsa.benchmarks.items import PAIR_SCORES, STRATA, score_of_items, sentence_f1
+from hrsa.errors import UserError
+
+__all__ = ["predicted_items"]
+
+PARALLEL = "parallel"  # `mteb`'s name for all pairs of languages of such a task
+_Parts = Iterator[tuple[str, str, pd.DataFrame]]  # split, subset, items
+ROUNDED = 6e-6  # `mteb` rounds means over queries to five decimals
+EXACT = 1e-9
+# `mteb`'s main score of a ranking, less its cut, and what its scores of a query are called.
+OF_QUERY = {
+    "ndcg": "ndcg_cut_",
+    "map": "map_cut_",
+    "recall": "recall_",
+    "precision": "P_",
+    "hit_rate": "success_",
+}
+# `mteb`'s similarities of pairs of texts with grades, by the beginning of the main score.
+OF_PAIR = {
+    "cosine_": "cosine_scores",
+    "manhattan_": "manhattan_distances",
+    "euclidean_": "euclidean_distances",
+    "": "similarity_scores",
+}
+
+
+class _NoItems(Exception):
+    """Why the items of a task cannot be kept."""
+
+
+def predicted_items(task: Any, folder: Path, result: Any) -> tuple[pd.DataFrame | None, str]:
+    """What the score of a task is computed from, item by item.
+
+    Parameters
+    ----------
+    task : `mteb` task
+        Evaluated once, with its data loaded before (`mteb` forgets what it loaded itself).
+    folder : Path
+        The `prediction_folder` of that evaluation.
+    result : `mteb.results.TaskResult`
+        What it gave.
+
+    Returns
+    -------
+    DataFrame or None
+        Columns `item` (the data's own id, or else the number of the row), `split`, `subset`, and
+        those of the type (`hrsa.benchmarks.items`). None where there are no items, or where the
+        task's score is not computed from them again (to 1e-9; 6e-6 where `mteb` rounds).
+    str
+        "", or why there are none. Nothing is raised: a score without its items is still a score.
+    """
+    metric = task.metadata.main_score
+    try:
+        items = _items(task, Path(folder), result)
+        found = score_of_items(task.metadata.type, items, metric=metric)
+    except (_NoItems, UserError) as reason:
+        return None, f"no items: {reason}"
+    # data or predictions of a form that only this task has, or that a new `mteb` brings
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        return None, f"no items: mteb's predictions are not as expected ({error!r})"
+    expected = float(result.get_score())
+    tolerance = ROUNDED if isinstance(task, AbsTaskRetrieval) else EXACT
+    same = abs(found - expected) <= tolerance or (math.isnan(found) and math.isnan(expected))
+    if not same:
+        return None, f"no items: they give {metric} {found:.6f}, and mteb {expected:.6f}"
+    return items, ""
+
+
+def _items(task: Any, folder: Path, result: Any) -> pd.DataFrame:
+    make = next((make for kind, make in _MAKERS.items() if isinstance(task, kind)), None)
+    if make is None or isinstance(task, AbsTaskRegression):
+        raise _NoItems(f"none are known of tasks of type {task.metadata.type}")
+    if not task.data_loaded:
+        raise _NoItems("the task's data were not kept in memory")
+    path = folder / task.prediction_file_name
+    if not path.exists():
+        raise _NoItems("mteb wrote no predictions")
+    predictions = json.loads(path.read_text(encoding="utf-8"))
+    parts = [
+        part.assign(**dict(zip(STRATA, (split, subset), strict=True)))
+        for split, subset, part in make(task, predictions, result)
+    ]
+    items = pd.concat(parts, ignore_index=True)
+    return items[["item", *STRATA, *(name for name in items if name not in ("item", *STRATA))]]
+
+
+def _strata(result: Any) -> Iterator[tuple[str, str]]:
+    """Split and subset of each score, in the order in which they were computed."""
+    for split, scores in result.scores.items():
+        for score in scores:
+            yield split, score["hf_subset"]
+
+
+def _data(task: Any, subset: str) -> Any:
+    """Splits of a subset; a task without subsets may leave out the level."""
+    whole = task.dataset
+    return whole if subset not in whole and subset == "default" else whole[subset]
+
+
+def _ids(data: Any) -> np.ndarray:
+    """The texts' own ids where they have some that are distinct, else the numbers of the rows."""
+    if isinstance(data, Dataset) and "id" in data.column_names:
+        own = [str(one) for one in data["id"]]
+        if len(set(own)) == len(own):
+            return np.array(own, dtype=object)
+    n_rows = len(data) if isinstance(data, Dataset) else len(next(iter(data.values())))
+    return np.array([str(row) for row in range(n_rows)], dtype=object)
+
+
+def _retrieval(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    for split, subset in _strata(result):
+        qrels = _data(task, subset)[split]["relevant_docs"]
+        results = _as_scored(task, predictions[subset][split])
+        values = _of_queries(task, results, qrels, split, subset)
+        yield split, subset, pd.DataFrame(values.items(), columns=["item", "value"])
+
+
+def _as_scored(task: Any, results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Rankings without what the task does not count; `mteb` saves them before it leaves it out."""
+    if task.ignore_identical_ids:
+        results = {
+            query: {document: score for document, score in found.items() if document != query}
+            for query, found in results.items()
+        }
+    if task.skip_first_result:
+        results = {
+            query: dict(sorted(found.items(), key=lambda one: one[1], reverse=True)[1:])
+            for query, found in results.items()
+        }
+    return results
+
+
+def _of_queries(
+    task: Any,
+    results: dict[str, dict[str, float]],
+    qrels: dict[str, dict[str, int]],
+    split: str,
+    subset: str,
+) -> dict[str, float]:
+    """The main score of each query, by `mteb`'s own functions."""
+    metric = task.metadata.main_score
+    if metric == "p-MRR":
+        return _of_changed_queries(task, results, qrels, split, subset)
+    name, _, cut = ("recall_at_1" if metric == "accuracy" else metric).partition("_at_")
+    if not cut.isdigit() or (name not in OF_QUERY and name != "mrr"):
+        raise _NoItems(f"{metric} is no mean of scores of single queries")
+    if name == "mrr":
+        values = mrr(qrels, results, [int(cut)])[f"MRR@{cut}"]
+        return dict(zip(results, values, strict=True))
+    scores = calculate_retrieval_scores(results, qrels, [int(cut)]).all_scores
+    return {query: values[OF_QUERY[name] + cut] for query, values in scores.items()}
+
+
+def _of_changed_queries(
+    task: Any,
+    results: dict[str, dict[str, float]],
+    qrels: dict[str, dict[str, int]],
+    split: str,
+    subset: str,
+) -> dict[str, float]:
+    """p-MRR of each query, which is asked with its own instruction (-og) and a changed one."""
+    values = {}
+    for query in sorted({one.rpartition("-")[0] for one in results}):
+        asked = [f"{query}-og", f"{query}-changed"]
+        pair = {one: results[one] for one in asked}
+        own = {one: qrels[one] for one in asked}
+        logging.disable(logging.WARNING)  # of each other query, that it is not there
+        try:
+            scored = task.task_specific_scores({}, own, pair, split, subset)
+        finally:
+            logging.disable(logging.NOTSET)
+        values[query] = float(scored["p-MRR"])
+    return values
+
+
+def _classification(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    keeps_values = task.metadata.main_score == "accuracy" and not task.is_cross_validation
+    for split, subset in _strata(result):
+        data = _data(task, subset)[split]
+        ids, labels = _ids(data), np.asarray(list(data[task.label_column_name]))
+        parts = []
+        for experiment, predicted in enumerate(predictions[subset][split]):
+            rows = _tested_rows(task, len(labels), experiment)
+            right, own = labels[rows], np.asarray(predicted)
+            scored = {"value": (own == right).astype(float)}
+            columns = scored if keeps_values else {"label": right, "predicted": own}
+            parts.append(pd.DataFrame({"item": ids[rows], **columns, "experiment": experiment}))
+        yield split, subset, pd.concat(parts, ignore_index=True)
+
+
+def _tested_rows(task: Any, n_rows: int, experiment: int) -> np.ndarray:
+    """All rows, or those of one fold, as `AbsTaskClassification` makes the folds."""
+    if not task.is_cross_validation:
+        return np.arange(n_rows)
+    folds = KFold(n_splits=task.n_splits, shuffle=True, random_state=task.seed)
+    return [tested for _, tested in folds.split(range(n_rows))][experiment]
+
+
+def _multilabel(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    if task.metadata.main_score != "accuracy":
+        raise _NoItems(f"{task.metadata.main_score} is no mean over texts")
+    for split, subset in _strata(result):
+        ids, labels = _tested_texts(task, _data(task, subset)[split], split)
+        right = MultiLabelBinarizer().fit_transform(labels)
+        found = np.asarray(predictions[subset][split])
+        values = (found == right).all(axis=2).astype(float)
+        n_experiments, n_texts = values.shape
+        columns = {
+            "item": np.tile(ids, n_experiments),
+            "value": values.ravel(),
+            "experiment": np.repeat(np.arange(n_experiments), n_texts),
+        }
+        yield split, subset, pd.DataFrame(columns)
+
+
+def _tested_texts(task: Any, data: Dataset, split: str) -> tuple[np.ndarray, list[list[Any]]]:
+    """Ids and labels of the texts that were tested, of many a sample by `mteb`'s function."""
+    ids, labels = _ids(data), list(data[task.label_column_name])
+    if task.max_eval_samples is None or len(labels) <= task.max_eval_samples:
+        return ids, labels
+    numbered = Dataset.from_dict({"row": range(len(labels)), "labels": labels})
+    sample = _multilabel_subsampling(
+        DatasetDict({split: numbered}),
+        seed=task.seed,
+        splits=[split],
+        label="labels",
+        n_samples=task.max_eval_samples,
+    )[split]
+    return ids[np.asarray(list(sample["row"]))], list(sample["labels"])
+
+
+def _pairs(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    similarity, _, score = task.metadata.main_score.rpartition("_")
+    columns = list(PAIR_SCORES) if similarity == "max" else [similarity]
+    if score != "ap" or not {*columns} <= {*PAIR_SCORES}:
+        raise _NoItems(f"{task.metadata.main_score} is no average precision")
+    for split, subset in _strata(result):
+        data = _data(task, subset)[split]
+        if len(data) == 1:  # older data sets are one row
+            data = Dataset.from_dict(data[0])
+        found = predictions[subset][split]
+        scores = {
+            column: sign * np.asarray(found[theirs])
+            for column, (theirs, sign) in PAIR_SCORES.items()
+            if column in columns
+        }
+        labels = np.asarray(list(data[task.label_column_name]), dtype=np.int64)
+        yield split, subset, pd.DataFrame({"item": _ids(data), "label": labels, **scores})
+
+
+def _sts(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    metric = task.metadata.main_score
+    name = OF_PAIR.get(metric.removesuffix("spearman").removesuffix("pearson"))
+    if name is None:
+        raise _NoItems(f"{metric} is no correlation that mteb computes of pairs")
+    for split, subset in _strata(result):
+        data, found = _data(task, subset)[split], predictions[subset][split]
+        similarity = found[name] if found[name] is not None else found["cosine_scores"]
+        gold = np.asarray(list(data["score"]), dtype=float)
+        columns = {"gold": gold, "similarity": similarity}
+        yield split, subset, pd.DataFrame({"item": _ids(data), **columns})
+
+
+def _bitext(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    if task.metadata.main_score not in ("f1", "accuracy"):
+        raise _NoItems(f"{task.metadata.main_score} is no mean over sentences")
+    if task.parallel_subsets:
+        yield from _parallel_bitext(task, predictions, result)
+        return
+    for split, subset in _strata(result):
+        data = _data(task, subset)[split]
+        (neighbours,) = predictions[subset][split].values()
+        gold = data["gold"] if isinstance(data, dict) and "gold" in data else None
+        yield split, subset, _sentences(task, _ids(data)[: len(neighbours)], neighbours, gold)
+
+
+def _parallel_bitext(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    """Values of each sentence, mean over the pairs of languages, which have the same sentences."""
+    for split in result.scores:
+        ids = _ids(task.dataset[split])
+        found = predictions[PARALLEL][split]
+        values, correct = np.zeros(len(ids)), np.zeros(len(ids))
+        for neighbours in found.values():
+            part = _sentences(task, ids, neighbours, None)
+            values += part["value"].to_numpy()
+            correct += part["correct"].to_numpy()
+        columns = {"value": values / len(found), "correct": correct / len(found)}
+        yield split, PARALLEL, pd.DataFrame({"item": ids, **columns})
+
+
+def _sentences(
+    task: Any, ids: np.ndarray, neighbours: list[dict[str, Any]], gold: Any
+) -> pd.DataFrame:
+    found = np.array([one["corpus_id"] for one in neighbours])
+    right = np.arange(len(found)) if gold is None else np.array([pair[1] for pair in gold])
+    right = right[: len(found)]
+    correct = found == right
+    by_f1 = task.metadata.main_score == "f1"
+    values = sentence_f1(found, right) if by_f1 else correct.astype(float)
+    columns = {"item": ids, "value": values, "correct": correct, "found": found.astype(str)}
+    return pd.DataFrame(columns)
+
+
+def _clustering(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    """Draw again what `mteb` drew, in its order; a text has one row, and how many `times`."""
+    rng = random.Random(task.seed)
+    for split, subset in _strata(result):
+        data = _data(task, subset)[split]
+        embedded = _embedded(task, len(data), rng)
+        ids, labels = _ids(data)[embedded], list(data[task.label_column_name])
+        levels = [
+            labels[row] if isinstance(labels[row], list) else [labels[row]] for row in embedded
+        ]
+        parts = []
+        for level, experiments in enumerate(predictions[subset][split].values()):
+            of_level = np.array([own[level] if len(own) > level else -1 for own in levels])
+            rows = np.flatnonzero([label != -1 for label in of_level])  # never so of words
+            for experiment, clusters in enumerate(experiments):
+                drawn = rng.choices(range(len(rows)), k=task.max_documents_per_cluster)
+                texts = rows[drawn]
+                columns = {"item": ids[texts], "label": of_level[texts], "cluster": clusters}
+                part = pd.DataFrame(columns).value_counts(sort=False).rename("times").reset_index()
+                parts.append(part.assign(level=level, experiment=experiment))
+        yield split, subset, pd.concat(parts, ignore_index=True)
+    if rng.getstate() != task.rng_state.getstate():
+        raise _NoItems("which texts were drawn is not known: the task was run before, or by parts")
+
+
+def _embedded(task: Any, n_texts: int, rng: random.Random) -> list[int]:
+    """Texts that were embedded, all or a sample of them."""
+    share, most = task.max_fraction_of_documents_to_embed, task.max_document_to_embed
+    if share is None and most is None:
+        return list(range(n_texts))
+    wanted = int(share * n_texts) if share is not None else most
+    return rng.sample(range(n_texts), k=min(n_texts, wanted))
+
+
+def _legacy_clustering(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
+    """Each row of the data is a set of texts that is clustered for itself."""
+    if task.metadata.modalities != ["text"]:
+        raise _NoItems("clusters of other things than texts are not read")
+    for split, subset in _strata(result):
+        found = iter(predictions[subset][split])
+        parts = []
+        for number, row in enumerate(_data(task, subset)[split]):
+            labels = row[task.label_column_name]
+            # `mteb` does not cluster a set of one label, and gives it a score of 1
+            clusters = next(found) if len(set(labels)) > 1 else [0] * len(labels)
+            ids = [f"{number}-{place}" for place in range(len(labels))]
+            columns = {"item": ids, "label": labels, "cluster": clusters, "experiment": number}
+            parts.append(pd.DataFrame(columns))
+        yield split, subset, pd.concat(parts, ignore_index=True)
+
+
+# The first that a task is an instance of.
+_MAKERS: dict[type, Callable[[Any, Mapping[str, Any], Any], _Parts]] = {
+    AbsTaskRetrieval: _retrieval,
+    AbsTaskMultilabelClassification: _multilabel,
+    AbsTaskClassification: _classification,
+    AbsTaskPairClassification: _pairs,
+    AbsTaskSTS: _sts,
+    AbsTaskBitextMining: _bitext,
+    AbsTaskClustering: _clustering,
+    AbsTaskClusteringLegacy: _legacy_clustering,
+}
