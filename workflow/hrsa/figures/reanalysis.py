@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hrsa.figures import style
+from hrsa.figures.forest import draw_difference, listed, shade_margins, signed
 
 COLUMNS = (
     "pair", "kind", "suite", "delta", "margin", "ci90_low", "ci90_high", "ci95_low", "ci95_high",
@@ -16,7 +17,6 @@ COLUMNS = (
 TITLE = "Published differences, tested for equivalence"
 _VIEW = 1.3  # the panel reaches this many times the widest margin
 _ROW, _GAP = 0.24, 1.15  # inches of a row; rows that a pair's name takes above its own
-_SHADES = (0.72, 0.9)  # share of white of the narrowest margin's band and of the widest one's
 _NUMBERS, _FIRST_VERDICT, _LAST = 0.0, 0.36, 1.0  # where columns of text start, and the last ends
 
 
@@ -54,7 +54,7 @@ def forest_plot(reanalysis: pd.DataFrame) -> Figure:
         _ROW * (rows["y"].iloc[-1] + 1) + 1.1,
         title=TITLE,
         subtitle="Score of the embedding model from the reasoning model minus that from its base, "
-        f"in points. Thick: 90 % interval, thin: 95 %. Shaded: margins of {_listed(margins)} "
+        f"in points. Thick: 90 % interval, thin: 95 %. Shaded: margins of {listed(margins)} "
         "points. Equivalent: the 90 % interval lies inside the margin; different: the 95 % "
         "interval leaves out 0; both can hold.",
         notes="Intervals by t over training seeds, on the assumption that the published spread is "
@@ -71,16 +71,9 @@ def forest_plot(reanalysis: pd.DataFrame) -> Figure:
 
 def _draw(ax: Axes, rows: pd.DataFrame, margins: list[float]) -> None:
     limit = _VIEW * margins[-1]
-    shades = dict(zip((margins[0], margins[-1]), _SHADES, strict=True))
-    for margin in reversed(margins):
-        shade = style.paler(style.QUIET, shades.get(margin, sum(_SHADES) / 2))
-        ax.axvspan(-margin, margin, color=shade, lw=0, zorder=0)
-    ax.axvline(0, color=style.INK, lw=0.8, zorder=1)
+    shade_margins(ax, margins)
     for row in _each(rows):
-        if abs(row.delta) > limit:
-            _draw_outside(ax, row, limit)
-        else:
-            _draw_inside(ax, row)
+        draw_difference(ax, row, row.y, limit)
     ax.set_xlim(-limit, limit)
     ax.set_ylim(rows["y"].iloc[-1] + 0.7, -0.7)
     ax.set_yticks(rows["y"], labels=rows["suite"])
@@ -92,31 +85,6 @@ def _draw(ax: Axes, rows: pd.DataFrame, margins: list[float]) -> None:
     ax.grid(False)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("difference (points)")
-
-
-def _draw_inside(ax: Axes, row: Any) -> None:
-    colour = style.kind_colour(row.kind)
-    options: dict[str, Any] = {"color": colour, "solid_capstyle": "butt", "gid": "interval"}
-    ax.plot([row.ci95_low, row.ci95_high], [row.y] * 2, lw=1.1, **options)
-    ax.plot([row.ci90_low, row.ci90_high], [row.y] * 2, lw=3.4, **options)
-    marker = style.KIND_MARKERS.get(row.kind, "o")
-    ax.plot(row.delta, row.y, marker=marker, ms=5.5, color=colour, mec="white", mew=0.8)
-
-
-def _draw_outside(ax: Axes, row: Any, limit: float) -> None:
-    """An arrow towards a difference that the panel has no room for, with its value."""
-    colour = style.kind_colour(row.kind)
-    side = 1 if row.delta > 0 else -1
-    ax.annotate(
-        _signed(row.delta),
-        (side * limit, row.y),
-        xytext=(side * limit * 0.8, row.y),
-        ha="right" if side > 0 else "left",
-        va="center",
-        size=style.SMALL_SIZE,
-        color=colour,
-        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.4, "shrinkA": 1, "shrinkB": 0},
-    )
 
 
 def _write(ax: Axes, rows: pd.DataFrame, table: pd.DataFrame, margins: list[float]) -> None:
@@ -131,8 +99,8 @@ def _write(ax: Axes, rows: pd.DataFrame, table: pd.DataFrame, margins: list[floa
                     size=style.SMALL_SIZE, weight="bold")  # fmt: skip
     verdicts = table.set_index(["pair", "suite", "margin"])["verdict"]
     for row in _each(rows):
-        ends = [_signed(end, 3) for end in (row.ci95_low, row.ci95_high)]
-        numbers = f"{_signed(row.delta)} [{ends[0]}, {ends[1]}]"
+        ends = [signed(end, 3) for end in (row.ci95_low, row.ci95_high)]
+        numbers = f"{signed(row.delta)} [{ends[0]}, {ends[1]}]"
         _text(ax, _NUMBERS, row.y, numbers)
         for left, margin in zip(lefts, margins, strict=True):
             _text(ax, left, row.y, verdicts.loc[row.pair, row.suite, margin])
@@ -145,11 +113,3 @@ def _text(ax: Axes, x: float, y: float, text: str) -> None:
 def _each(rows: pd.DataFrame) -> Iterator[Any]:
     """Rows with their columns as attributes, of whatever types those have."""
     yield from rows.itertuples()
-
-
-def _listed(margins: list[float]) -> str:
-    return " and ".join(f"±{margin:g}" for margin in margins)
-
-
-def _signed(value: float, decimals: int = 2) -> str:
-    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
