@@ -10,6 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,7 @@ from hrsa_workflow.status import Failure, subject_failure, write_status
 from hrsa_workflow.tables import BENCHMARKS, typed
 
 RECORD = ".record.json"
+LIBRARIES = ("mteb", "sentence-transformers", "transformers", "torch", "scikit-learn")
 
 
 def evaluate_group(
@@ -71,7 +73,7 @@ def evaluate_group(
     code
         Version of the code.
     """
-    from hrsa.benchmarks.task_runs import BENCHMARK_COLUMNS
+    from hrsa.benchmarks.task_runs import BENCHMARK_COLUMNS, failed_row
 
     folder = Path(corpus[0]).parent if corpus else None
     model = None if record is None else Path(record)
@@ -86,7 +88,7 @@ def evaluate_group(
         if row is None:
             with subject_failure(failures, f"{task.name} of {instance}"):
                 row = _run(reader, task, key, kept, settings)
-        rows.append(row or _failed(task, failures[-1]))
+        rows.append(row or failed_row(task))
     frame = pd.DataFrame(rows, columns=BENCHMARK_COLUMNS).assign(**labels)
     typed([frame], BENCHMARKS).to_parquet(table, index=False)
     kept.finish()
@@ -189,7 +191,8 @@ def _run(
         row = _plain(row)
         used = getattr(reader(), "used", {})
         prompts = {name: text for name, text in used.items() if name.split("/")[0] == task.name}
-        kept.add(task.name, {"key": key, "row": row, "prompts": prompts}, Path(place))
+        record = {"key": key, "row": row, "prompts": prompts, "libraries": _libraries()}
+        kept.add(task.name, record, Path(place))
     return row
 
 
@@ -279,10 +282,8 @@ def _prompt_entries(prompts: str) -> dict[str, Any]:
     return load_prompts(prompts).entries
 
 
-def _failed(task: Any, failure: Failure) -> dict[str, Any]:
-    from hrsa.benchmarks.task_runs import failed_row
-
-    return failed_row(task, failure.reason)
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

@@ -31,6 +31,10 @@ from hrsa_workflow.training_data import (
 WORKFLOW = Path(workflow.basedir) / "workflow"
 ENVIRONMENT = "../../envs/environment.yaml"
 
+# Priorities: what others wait for, and what takes longest, starts first, so that at the end no long job
+# runs alone while the other cores have nothing left to do.
+PRIORITY = {"train": 40, "extract": 30, "neighbours": 20, "compare": 10}
+
 
 def code_version(script):
     """Hash of the code that a rule's script runs, the library's modules included."""

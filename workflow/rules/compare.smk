@@ -25,6 +25,7 @@ for steps, instances in study.schedules.items():
             "<timing>/neighbours/{instance}.tsv"
         wildcard_constraints:
             instance=any_of(instances),
+        priority: PRIORITY["neighbours"]
         conda:
             ENVIRONMENT
         threads: 1
@@ -125,6 +126,7 @@ rule cka:
         "<timing>/cka/{pair}.tsv"
     wildcard_constraints:
         pair=any_of(study.pairs),
+    priority: PRIORITY["compare"]
     conda:
         ENVIRONMENT
     threads: 1
@@ -159,6 +161,7 @@ rule knn:
         "<timing>/knn/{pair}.tsv"
     wildcard_constraints:
         pair=any_of(study.pairs),
+    priority: PRIORITY["compare"]
     conda:
         ENVIRONMENT
     threads: 1

@@ -27,6 +27,7 @@ for steps, instances in (study.schedules.items() if study.whole_datasets else ()
             "<timing>/extract/{instance}.tsv"
         wildcard_constraints:
             instance=any_of(instances),
+        priority: PRIORITY["extract"]
         conda:
             ENVIRONMENT
         threads: 1
@@ -72,6 +73,7 @@ rule extract_shard:
     wildcard_constraints:
         **SHARDED,
         shard="[0-9]+",
+    priority: PRIORITY["extract"]
     conda:
         ENVIRONMENT
     threads: 1

@@ -230,6 +230,7 @@ rule sft:
         "<timing>/sft/{instance}.tsv"
     wildcard_constraints:
         instance=any_of(study.named("sft")),
+    priority: PRIORITY["train"]
     conda:
         ENVIRONMENT
     threads: 1
@@ -262,6 +263,7 @@ rule rlvr:
         "<timing>/rlvr/{instance}.tsv"
     wildcard_constraints:
         instance=any_of(study.named("rlvr")),
+    priority: PRIORITY["train"]
     conda:
         ENVIRONMENT
     threads: 1
@@ -294,6 +296,7 @@ rule continued:
         "<timing>/continued/{instance}.tsv"
     wildcard_constraints:
         instance=any_of(study.named("continued")),
+    priority: PRIORITY["train"]
     conda:
         ENVIRONMENT
     threads: 1
@@ -328,6 +331,7 @@ rule contrastive:
         "<timing>/contrastive/{instance}.tsv"
     wildcard_constraints:
         instance=any_of(study.named("contrastive")),
+    priority: PRIORITY["train"]
     conda:
         ENVIRONMENT
     threads: 1

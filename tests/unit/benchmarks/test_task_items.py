@@ -4,6 +4,8 @@ The tasks are real subclasses of `mteb`'s, on texts in memory, with several spli
 different sizes.
 """
 
+from pathlib import Path
+
 import mteb
 import numpy as np
 import pandas as pd
@@ -26,7 +28,7 @@ from planted_encoders import PlantedEncoder
 from hrsa.benchmarks.intervals import score_interval
 from hrsa.benchmarks.items import count_items, score_of_items, strata
 from hrsa.benchmarks.paired_items import item_difference
-from hrsa.benchmarks.task_items import predicted_items
+from hrsa.benchmarks.task_items import Predictions, predicted_items
 
 LANGUAGES = {"one": ["eng-Latn"], "two": ["deu-Latn"]}
 SIZES = {("test", "one"): 12, ("test", "two"): 25, ("other", "one"): 18, ("other", "two"): 14}
@@ -71,8 +73,10 @@ def task_of(base, type_, main_score, data, *, splits=("test", "other"), **attrib
     return made()
 
 
-def evaluated(task, folder, seed=0):
+def evaluated(task, seed=0):
+    """What the encoder predicts on a task, and its result."""
     task.load_data()
+    predictions = Predictions(task)
     results = mteb.evaluate(
         encoder(seed),
         task,
@@ -80,9 +84,9 @@ def evaluated(task, folder, seed=0):
         co2_tracker=False,
         encode_kwargs={"batch_size": 64, "show_progress_bar": False},
         show_progress_bar=False,
-        prediction_folder=folder,
+        prediction_folder=Path("nowhere"),
     )
-    return results.task_results[0]
+    return predictions, results.task_results[0]
 
 
 def by_stratum(make):
@@ -330,15 +334,15 @@ ROUNDED = ("ndcg", "recall", "skipping", "reranking")
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def kept():
     """Task, result and items of a model, each computed once."""
     known = {}
 
     def keep(name, seed=0):
         if (name, seed) not in known:
-            task, folder = TASKS[name](), tmp_path_factory.mktemp("predictions")
-            result = evaluated(task, folder, seed)
-            items, note = predicted_items(task, folder, result)
+            task = TASKS[name]()
+            predictions, result = evaluated(task, seed)
+            items, note = predicted_items(task, predictions, result)
             assert note == ""
             known[name, seed] = task, result, items
         return known[name, seed]
@@ -444,7 +448,7 @@ def test_a_query_keeps_its_own_score(kept):
     assert 1 <= round(found) <= 3
 
 
-def test_folds_of_a_cross_validation_are_known(tmp_path):
+def test_folds_of_a_cross_validation_are_known():
     data = DatasetDict(train=Dataset.from_dict(labelled(np.random.default_rng(5), 42)))
     task = task_of(
         AbsTaskClassification,
@@ -454,8 +458,8 @@ def test_folds_of_a_cross_validation_are_known(tmp_path):
         splits=["train"],
         is_cross_validation=True,
     )
-    result = evaluated(task, tmp_path)
-    items, note = predicted_items(task, tmp_path, result)
+    predictions, result = evaluated(task)
+    items, note = predicted_items(task, predictions, result)
     assert note == ""
     assert items["item"].tolist() != sorted(items["item"])
     assert set(items["item"]) == {str(row) for row in range(42)}
@@ -464,23 +468,23 @@ def test_folds_of_a_cross_validation_are_known(tmp_path):
     assert score == pytest.approx(result.get_score(), abs=1e-12)
 
 
-def test_ids_of_the_data_are_kept(tmp_path):
+def test_ids_of_the_data_are_kept():
     def with_ids(rng, n):
         return labelled(rng, n) | {"id": [f"text-{i}" for i in range(n)]}
 
     task = classification(make=with_ids)
-    items, _ = predicted_items(task, tmp_path, evaluated(task, tmp_path))
+    items, _ = predicted_items(task, *evaluated(task))
     assert set(items["item"]) == {f"text-{i}" for i in range(25)}
 
 
-def test_a_task_without_subsets_has_one(tmp_path):
+def test_a_task_without_subsets_has_one():
     rng = np.random.default_rng(1)
     data = DatasetDict(
         train=Dataset.from_dict(labelled(rng, 40)), test=Dataset.from_dict(labelled(rng, 15))
     )
     task = task_of(AbsTaskClassification, "Classification", "accuracy", data, splits=["test"])
-    result = evaluated(task, tmp_path)
-    items, note = predicted_items(task, tmp_path, result)
+    predictions, result = evaluated(task)
+    items, note = predicted_items(task, predictions, result)
     assert note == ""
     assert set(items["split"] + items["subset"]) == {"testdefault"}
     assert len(strata(items)) == 1
@@ -493,45 +497,45 @@ def test_translations_are_one_item_for_all_pairs_of_languages(kept):
     assert len(items) == items["item"].nunique() == 20
 
 
-def test_what_cannot_be_kept_is_said(tmp_path):
+def test_what_cannot_be_kept_is_said():
     task = sts()
-    result = evaluated(task, tmp_path)
-    assert predicted_items(task, tmp_path / "elsewhere", result) == (
+    predictions, result = evaluated(task)
+    assert predicted_items(task, Predictions(task), result) == (
         None,
-        "no items: mteb wrote no predictions",
+        "no items: mteb gave no predictions",
     )
     task.unload_data()
-    assert "not kept in memory" in predicted_items(task, tmp_path, result)[1]
+    assert "not kept in memory" in predicted_items(task, predictions, result)[1]
 
 
-def test_a_score_that_is_no_function_of_the_predictions_has_no_items(tmp_path):
+def test_a_score_that_is_no_function_of_the_predictions_has_no_items():
     class Halved(AbsTaskSTS):
         def _calculate_scores(self, scores, normalized_scores):
             known = super()._calculate_scores(scores, normalized_scores)
             return known | {"cosine_spearman": known["cosine_spearman"] / 2}
 
     task = sts(base=Halved)
-    items, note = predicted_items(task, tmp_path, evaluated(task, tmp_path))
+    items, note = predicted_items(task, *evaluated(task))
     assert items is None
     assert note.startswith("no items: they give cosine_spearman 0.")
 
 
-def test_clusters_of_a_second_run_are_not_taken_for_those_of_the_first(tmp_path):
+def test_clusters_of_a_second_run_are_not_taken_for_those_of_the_first():
     task = clustering()
-    evaluated(task, tmp_path / "first")
-    items, note = predicted_items(task, tmp_path / "second", evaluated(task, tmp_path / "second"))
+    evaluated(task)
+    items, note = predicted_items(task, *evaluated(task))
     assert items is None
     assert "which texts were drawn is not known" in note
 
 
-def test_scores_that_are_no_means_over_queries_have_no_items(tmp_path):
+def test_scores_that_are_no_means_over_queries_have_no_items():
     task = retrieval("nauc_ndcg_at_10_max")
-    items, note = predicted_items(task, tmp_path, evaluated(task, tmp_path))
+    items, note = predicted_items(task, *evaluated(task))
     assert items is None
     assert "nauc_ndcg_at_10_max is no mean of scores of single queries" in note
 
 
-def test_summaries_have_no_items(tmp_path):
+def test_summaries_have_no_items():
     task = task_of(AbsTaskSummarization, "Summarization", "cosine_spearman", {})
-    items, note = predicted_items(task, tmp_path, None)
+    items, note = predicted_items(task, Predictions(task), None)
     assert (items, note) == (None, "no items: none are known of tasks of type Summarization")

@@ -149,8 +149,9 @@ def test_a_task_without_data_fails_alone_and_has_a_row_without_a_score(evaluate)
     table, status = evaluate("SolutionRetrieval", "TopicRetrieval")
     rows = table.set_index("task")
     assert rows["value"].isna().tolist() == [True, False]
-    assert "solution-qrels.parquet" in rows.loc["SolutionRetrieval", "note"]
+    assert "failed" in rows.loc["SolutionRetrieval", "note"]
     (failure,) = status["failures"]
+    assert "solution-qrels.parquet" in failure["reason"]
     assert failure["subject"] == "SolutionRetrieval of bm25"
 
 

@@ -1,9 +1,10 @@
-"""Items of any `mteb` task, from the predictions that `mteb` writes and the task's loaded data.
+"""Items of any `mteb` task, from what a model predicted and the task's loaded data.
 
-`mteb.evaluate(…, prediction_folder=…)` leaves what a model predicted (rankings, labels, clusters,
+`mteb.evaluate(…, prediction_folder=…)` writes what a model predicted (rankings, labels, clusters,
 similarities), not what each item scored. Here predictions and data are put together as
 `hrsa.benchmarks.items` keeps them, and checked: items are given only where the task's score, as
-`mteb` reports it, is computed from them again.
+`mteb` reports it, is computed from them again. Predictions are taken before they are written, since
+a file of the rankings of a large task has gigabytes, which `mteb` reads again for each subset.
 
 How the items of each type are made:
 
@@ -19,7 +20,6 @@ How the items of each type are made:
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import random
@@ -47,7 +47,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from hrsa.benchmarks.items import PAIR_SCORES, STRATA, score_of_items, sentence_f1
 from hrsa.errors import UserError
 
-__all__ = ["predicted_items"]
+__all__ = ["Predictions", "predicted_items"]
 
 PARALLEL = "parallel"  # `mteb`'s name for all pairs of languages of such a task
 _Parts = Iterator[tuple[str, str, pd.DataFrame]]  # split, subset, items
@@ -70,21 +70,59 @@ OF_PAIR = {
 }
 
 
+# Data or predictions of a form that only some task has, or that a new `mteb` brings.
+UNEXPECTED = (LookupError, TypeError, ValueError, AttributeError, OSError)
+
+
 class _NoItems(Exception):
     """Why the items of a task cannot be kept."""
 
 
-def predicted_items(task: Any, folder: Path, result: Any) -> tuple[pd.DataFrame | None, str]:
+class Predictions:
+    """Takes what a model predicts on a task in place of the file that `mteb` would write.
+
+    Parameters
+    ----------
+    task : `mteb` task
+        Its data loaded, and then evaluated once with some `prediction_folder`, to which nothing is
+        written.
+
+    Attributes
+    ----------
+    found : dict
+        By subset and split; of a retrieval not the rankings, but the score of each query.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+        self.found: dict[str, dict[str, Any]] = {}
+        task._save_task_predictions = self._take
+
+    def _take(
+        self, predictions: Any, model: Any, folder: Path, hf_split: str, hf_subset: str
+    ) -> None:
+        kept = predictions
+        if isinstance(self.task, AbsTaskRetrieval):
+            try:
+                kept = _scores_of_queries(self.task, predictions, hf_split, hf_subset)
+            except (_NoItems, *UNEXPECTED) as reason:
+                kept = reason  # an evaluation goes on, whether there are items or not
+        self.found.setdefault(hf_subset, {})[hf_split] = kept
+
+
+def predicted_items(
+    task: Any, predictions: Predictions, result: Any
+) -> tuple[pd.DataFrame | None, str]:
     """What the score of a task is computed from, item by item.
 
     Parameters
     ----------
     task : `mteb` task
         Evaluated once, with its data loaded before (`mteb` forgets what it loaded itself).
-    folder : Path
-        The `prediction_folder` of that evaluation.
+    predictions : Predictions
+        What the model predicted.
     result : `mteb.results.TaskResult`
-        What it gave.
+        What the evaluation gave.
 
     Returns
     -------
@@ -97,12 +135,11 @@ def predicted_items(task: Any, folder: Path, result: Any) -> tuple[pd.DataFrame 
     """
     metric = task.metadata.main_score
     try:
-        items = _items(task, Path(folder), result)
+        items = _items(task, predictions.found, result)
         found = score_of_items(task.metadata.type, items, metric=metric)
     except (_NoItems, UserError) as reason:
         return None, f"no items: {reason}"
-    # data or predictions of a form that only this task has, or that a new `mteb` brings
-    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+    except UNEXPECTED as error:
         return None, f"no items: mteb's predictions are not as expected ({error!r})"
     expected = float(result.get_score())
     tolerance = ROUNDED if isinstance(task, AbsTaskRetrieval) else EXACT
@@ -112,16 +149,14 @@ def predicted_items(task: Any, folder: Path, result: Any) -> tuple[pd.DataFrame 
     return items, ""
 
 
-def _items(task: Any, folder: Path, result: Any) -> pd.DataFrame:
+def _items(task: Any, predictions: Mapping[str, Any], result: Any) -> pd.DataFrame:
     make = next((make for kind, make in _MAKERS.items() if isinstance(task, kind)), None)
     if make is None or isinstance(task, AbsTaskRegression):
         raise _NoItems(f"none are known of tasks of type {task.metadata.type}")
     if not task.data_loaded:
         raise _NoItems("the task's data were not kept in memory")
-    path = folder / task.prediction_file_name
-    if not path.exists():
-        raise _NoItems("mteb wrote no predictions")
-    predictions = json.loads(path.read_text(encoding="utf-8"))
+    if not predictions:
+        raise _NoItems("mteb gave no predictions")
     parts = [
         part.assign(**dict(zip(STRATA, (split, subset), strict=True)))
         for split, subset, part in make(task, predictions, result)
@@ -155,10 +190,17 @@ def _ids(data: Any) -> np.ndarray:
 
 def _retrieval(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     for split, subset in _strata(result):
-        qrels = _data(task, subset)[split]["relevant_docs"]
-        results = _as_scored(task, predictions[subset][split])
-        values = _of_queries(task, results, qrels, split, subset)
+        values = predictions[subset][split]
+        if isinstance(values, Exception):
+            raise values
         yield split, subset, pd.DataFrame(values.items(), columns=["item", "value"])
+
+
+def _scores_of_queries(
+    task: Any, rankings: dict[str, dict[str, float]], split: str, subset: str
+) -> dict[str, float]:
+    qrels = _data(task, subset)[split]["relevant_docs"]
+    return _of_queries(task, _as_scored(task, rankings), qrels, split, subset)
 
 
 def _as_scored(task: Any, results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """One benchmark task on one model: its runs, one for each seed, its score, its items.
 
 A task is the study's own (`hrsa.benchmarks.local_task`) or one that `mteb` knows. Both are scored
-by `mteb` alone; of the latter the items are read from the predictions that `mteb` writes.
+by `mteb` alone; of the latter the items are made from what the model predicted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import mteb
@@ -26,7 +25,7 @@ from mteb.abstasks.regression import AbsTaskRegression
 from hrsa.benchmarks.intervals import score_interval
 from hrsa.benchmarks.items import count_items
 from hrsa.benchmarks.local_task import SUITE, LocalTask
-from hrsa.benchmarks.task_items import predicted_items
+from hrsa.benchmarks.task_items import Predictions, predicted_items
 from hrsa.benchmarks.tasks import local_tasks
 from hrsa.errors import UserError
 
@@ -47,6 +46,7 @@ DRAWING = (
     AbsTaskMultilabelClassification,
     AbsTaskRegression,
 )
+FAILED = "failed; the report's list of what is missing says why"
 # Faults of the machine, which are no matter of a task: a full disk, too many files, no memory.
 MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 ITEM_WORDS = {
@@ -162,11 +162,15 @@ def run_task(
     return _row(task, runs, output)
 
 
-def failed_row(task: BenchmarkTask, reason: str) -> dict[str, Any]:
-    """The row of a task that has no score; the keys are `BENCHMARK_COLUMNS`."""
+def failed_row(task: BenchmarkTask) -> dict[str, Any]:
+    """The row of a task that has no score; the keys are `BENCHMARK_COLUMNS`.
+
+    It says that the task failed, not why: messages of other libraries hold addresses and times, and
+    two runs shall have the same tables.
+    """
     labels = {"suite": task.suite, "task": task.name, "type": task.type}
     labels["metric"] = task.task.metadata.main_score
-    return dict.fromkeys(BENCHMARK_COLUMNS) | labels | {"note": f"failed: {reason}"}
+    return dict.fromkeys(BENCHMARK_COLUMNS) | labels | {"note": FAILED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +189,13 @@ def _run(reader: Any, task: BenchmarkTask, seed: int, batch_size: int) -> _Run:
     made = task.make(seed)
     is_own = isinstance(made, LocalTask)
     _load_data(made)
-    with TemporaryDirectory() as folder:
-        predictions = None if is_own else Path(folder)
-        result = _evaluate(reader, made, batch_size, predictions)
-        experiments = _experiments(made, result)
-        if is_own:
-            return _Run(result, made.items(), "", made.chance(), experiments, made.drawn)
-        items, note = predicted_items(made, Path(folder), result)
+    predictions = None if is_own else Predictions(made)
+    result = _evaluate(reader, made, batch_size)
+    experiments = _experiments(made, result)
+    if predictions is None:
+        return _Run(result, made.items(), "", made.chance(), experiments, made.drawn)
+    items, note = predicted_items(made, predictions, result)
+    made.unload_data()
     return _Run(result, items, note, float("nan"), experiments)
 
 
@@ -211,7 +215,7 @@ def _load_data(task: Any) -> None:
         ) from error
 
 
-def _evaluate(reader: Any, task: Any, batch_size: int, predictions: Path | None) -> Any:
+def _evaluate(reader: Any, task: Any, batch_size: int) -> Any:
     try:
         results = mteb.evaluate(
             reader,
@@ -220,7 +224,8 @@ def _evaluate(reader: Any, task: Any, batch_size: int, predictions: Path | None)
             co2_tracker=False,
             encode_kwargs={"batch_size": batch_size, "show_progress_bar": False},
             show_progress_bar=False,
-            prediction_folder=predictions,
+            # `mteb` hands predictions over where it is given a folder, to which nothing is written
+            prediction_folder=None if isinstance(task, LocalTask) else Path("nowhere"),
         )
     except Exception as error:
         if isinstance(task, LocalTask) or _may_be_torchs(error):

@@ -15,7 +15,14 @@ COLUMNS = (
 )  # fmt: skip
 MOST_TASKS = 9  # with more, a panel is the mean over the tasks of one suite and type
 _KIND_ORDER = ("base", "sft", "rlvr", "control")
-_METRIC_LABELS = {"ndcg_at_10": "nDCG at 10", "f1": "F1", "max_f1": "best F1"}
+_METRIC_LABELS = {
+    "ndcg_at_10": "nDCG at 10",
+    "f1": "F1",
+    "max_f1": "best F1",
+    "max_ap": "best average precision",
+    "cosine_spearman": "Spearman's correlation",
+    "v_measure": "V-measure",
+}
 _LEXICAL = "bm25"
 
 
@@ -167,18 +174,23 @@ def _draw_table(
     panels: list[str],
     kinds: Mapping[str, str],
 ) -> None:
-    rows = [
-        [_name(model)]
-        + [mean_and_spread(frame[(frame["model"] == model) & (frame["panel"] == panel)]["value"])
-           for panel in panels]
-        for model in models
-    ]  # fmt: skip
+    rows = []
+    for model in models:
+        own = frame[frame["model"] == model]
+        values = [own.loc[own["panel"] == panel, "value"] for panel in panels]
+        n_seeds = str(max(map(len, values)))
+        rows.append([_name(model), n_seeds, *(_without_count(one) for one in values)])
     draw_table(
         ax,
-        ["model", *(panel.split("\n")[0] for panel in panels)],
+        ["model", "seeds", *(panel.split("\n")[0] for panel in panels)],
         rows,
         colours=[style.kind_colour(kinds.get(model, "base")) for model in models],
     )
+
+
+def _without_count(values: pd.Series) -> str:
+    """As `mean_and_spread`; that each cell says how many seeds there are takes too much room."""
+    return mean_and_spread(values).partition(" (")[0]
 
 
 def mean_and_spread(values: pd.Series) -> str:
