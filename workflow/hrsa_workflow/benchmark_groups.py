@@ -31,6 +31,8 @@ class TaskGroup:
         None: all of the suite but those `without`.
     languages : tuple of str or None
     without : tuple of str
+    smallest : bool
+        Whether only the smallest of the tasks is run, as at smoke scale.
     """
 
     name: str
@@ -38,6 +40,7 @@ class TaskGroup:
     tasks: tuple[str, ...] | None
     languages: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
+    smallest: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -51,21 +54,36 @@ def benchmark_groups(config: Mapping[str, Any]) -> dict[str, TaskGroup]:
     Raises
     ------
     UserError
-        A suite is given twice, or `alone` names a task that is not among the entry's `tasks`.
+        As `check_entries`.
     """
+    check_entries(config)
     benchmarks = config["benchmarks"]
     groups = [TaskGroup(LOCAL, LOCAL, tuple(benchmarks["tasks"]))] if benchmarks["tasks"] else []
-    for number, entry in enumerate(benchmarks["suites"]):
-        groups += _groups(entry, f"benchmarks.suites[{number}]")
-    found: dict[str, TaskGroup] = {}
-    for group in groups:
-        if group.name in found:
+    for entry in benchmarks["suites"]:
+        groups += _groups(entry)
+    return {group.name: group for group in groups}
+
+
+def check_entries(config: Mapping[str, Any]) -> None:
+    """Check what can be said of `benchmarks.suites` without `mteb`.
+
+    Raises
+    ------
+    UserError
+        A suite is given twice, or `alone` names a task that is not among the entry's `tasks`.
+    """
+    known = {LOCAL: "`benchmarks.tasks`"}
+    for number, entry in enumerate(config["benchmarks"]["suites"]):
+        key, stem = f"benchmarks.suites[{number}]", _stem(entry)
+        if stem in known:
+            said = repr(entry["suite"]) if "suite" in entry else "tasks of no suite"
             raise UserError(
-                f"`benchmarks.suites` has {group.suite!r} twice; the results would share their "
-                "files. Put the tasks of both entries into one."
+                f"`{key}` is of {said}, and so is {known[stem]}, or has a name that is too much "
+                "alike; their results would share files. Put the tasks of both into one entry."
             )
-        found[group.name] = group
-    return found
+        known[stem] = f"`{key}`"
+        if "tasks" in entry:
+            _check_alone(entry, entry["tasks"], key)
 
 
 def check_suites(config: Mapping[str, Any], root: Path = Path()) -> None:
@@ -117,18 +135,22 @@ def entry_sizes(entry: Mapping[str, Any]) -> list[int | None]:
     return [task_size(task) for task in tasks]
 
 
-def _groups(entry: Mapping[str, Any], key: str) -> list[TaskGroup]:
-    suite, tasks = entry.get("suite", NO_SUITE), entry.get("tasks")
+def _stem(entry: Mapping[str, Any]) -> str:
+    """How the names of an entry's groups begin."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", entry.get("suite", NO_SUITE)).strip("-")
+
+
+def _groups(entry: Mapping[str, Any]) -> list[TaskGroup]:
+    suite, tasks, stem = entry.get("suite", NO_SUITE), entry.get("tasks"), _stem(entry)
     languages = tuple(entry["languages"]) if "languages" in entry else None
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", suite).strip("-")
+    if entry.get("smallest"):
+        return [TaskGroup(stem, suite, tuple(tasks) if tasks else None, languages, smallest=True)]
     alone = entry["alone"]
     if isinstance(alone, int):
         return [
             TaskGroup(f"{stem}.{names[0]}", suite, tuple(names), languages)
             for names in _by_size(entry, alone)
         ]
-    if tasks is not None:
-        _check_alone(entry, tasks, key)
     rest = None if tasks is None else tuple(one for one in tasks if one not in alone)
     shared = TaskGroup(stem, suite, rest, languages, () if tasks else tuple(alone))
     own = [TaskGroup(f"{stem}.{one}", suite, (one,), languages) for one in alone]

@@ -11,7 +11,7 @@ from typing import Any
 from hrsa.errors import UserError
 from hrsa.models.adapters import check_adapter_folder
 from hrsa.models.model_files import check_model_folder
-from hrsa_workflow.benchmark_groups import benchmark_groups
+from hrsa_workflow.benchmark_groups import check_entries
 from hrsa_workflow.dataset_checks import check_dataset, check_dataset_path, check_probe_labels
 from hrsa_workflow.instances import (
     LANGUAGE_MODEL_RECIPES,
@@ -76,8 +76,7 @@ def check_sources(config: dict[str, Any], root: Path) -> None:
 
 def _check_benchmarks(config: dict[str, Any]) -> None:
     benchmarks = config["benchmarks"]
-    if not any(isinstance(entry["alone"], int) for entry in benchmarks["suites"]):
-        benchmark_groups(config)  # refuses what it cannot divide; by size it asks mteb, later
+    check_entries(config)
     for entry in benchmarks["models"]:
         _refuse_step(entry, "benchmarks.models", "benchmarks score finished models")
         _resolve_any_seed(config, entry, "benchmarks.models")

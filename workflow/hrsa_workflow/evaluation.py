@@ -7,6 +7,7 @@ task, or one that failed, costs only itself; so is what a job finished before it
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -19,7 +20,7 @@ import pandas as pd
 
 from hrsa.errors import UserError
 from hrsa_workflow.benchmark_groups import LOCAL, NO_SUITE, entry_tasks
-from hrsa_workflow.extraction import model_part
+from hrsa_workflow.model_identity import model_part
 from hrsa_workflow.status import Failure, subject_failure, write_status
 from hrsa_workflow.tables import BENCHMARKS, typed
 
@@ -58,14 +59,13 @@ def evaluate_group(
     prompts
         File with what is put before queries.
     results
-        Folder for the tasks' files, those of an earlier run in it. New ones are gathered in a
-        folder beside it, which takes its place at the end.
+        Folder for the tasks' files. What earlier jobs finished lies in a folder beside it.
     table, status
         Files to write.
     labels
         Columns that name the model.
     settings
-        seeds, batch_size, max_length, dtype, device, query_template.
+        seeds, batch_size, max_length, dtype, device, query_template, mteb (its version).
     data
         What decides the data of each generated task.
     attempt
@@ -83,7 +83,7 @@ def evaluate_group(
     failures: list[Failure] = []
     rows = []
     for task in _tasks(group, folder, is_lexical=model is None):
-        key = common | _task_key(task, settings, data.get(task.name), prompts)
+        key = common | _task_key(task, settings, data.get(task.name), prompts if model else None)
         row = kept.row(task.name, key)
         if row is None:
             with subject_failure(failures, f"{task.name} of {instance}"):
@@ -96,40 +96,36 @@ def evaluate_group(
 
 
 class KeptResults:
-    """Files of finished tasks: those of earlier runs that are still right, and new ones.
+    """Files of finished tasks, which outlive the job, however it ends.
 
     Parameters
     ----------
     results
-        Folder of a finished job. What the running job finishes lies in a folder beside it, which
-        outlives the job if that is killed.
+        Folder of the job's results, which Snakemake removes before the job. What is in it is kept
+        in a folder beside it, under the same names and in the same place on the disk.
     """
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.folder = results.with_name(f"{results.name}.unfinished")
+        self.folder = results.with_name(f"{results.name}.kept")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._used: set[str] = set()
+        self._used: list[str] = []
 
     def row(self, task: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Take over the files of a task with this key; gives its row, None where there is none."""
-        for place in (self.folder, self.results):
-            record = _read_record(place / f"{task}{RECORD}")
-            if record is None or record["key"] != key:
-                continue
-            names = [*record["files"], f"{task}{RECORD}"]
-            if not all((place / name).exists() for name in names):
-                continue
-            if place != self.folder:
-                for name in names:
-                    shutil.copy2(place / name, self.folder / name)
-            self._used.update(names)
-            print(f"kept {task}: it was run on the same model, data and code")
-            return dict(record["row"])
-        return None
+        """The row of a finished task with this key; None where there is none."""
+        record = _read_record(self.folder / f"{task}{RECORD}")
+        if record is None or record["key"] != key:
+            return None
+        names = [*record["files"], f"{task}{RECORD}"]
+        if not all((self.folder / name).exists() for name in names):
+            return None
+        self._used += names
+        print(f"kept {task}: it was run on the same model, data and code")
+        return dict(record["row"])
 
     def add(self, task: str, record: Mapping[str, Any], files: Path) -> None:
         """Take in the files of a task that was run, its record last: what has one is whole."""
+        (self.folder / f"{task}{RECORD}").unlink(missing_ok=True)
         names = sorted(file.name for file in files.iterdir())
         for name in names:
             (files / name).replace(self.folder / name)
@@ -137,18 +133,27 @@ class KeptResults:
         part = files / "record"
         part.write_text(content, encoding="utf-8")
         part.replace(self.folder / f"{task}{RECORD}")
-        self._used.update([*names, f"{task}{RECORD}"])
+        self._used += [*names, f"{task}{RECORD}"]
 
     def finish(self) -> None:
-        """Put the folder in its place, without files of tasks that are no longer asked for."""
+        """Fill the results, and forget the files of tasks that are no longer asked for."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        for name in self._used:
+            _link(self.folder / name, self.results / name)
         for file in self.folder.iterdir():
-            if file.is_dir():
+            if file.is_dir():  # of a job that was killed while it ran a task
                 shutil.rmtree(file)
             elif file.name not in self._used:
                 file.unlink()
-        if self.results.exists():
-            shutil.rmtree(self.results)
-        self.folder.rename(self.results)
+
+
+def _link(file: Path, other: Path) -> None:
+    """Give a file a second name, or a copy where the disk has no such names."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(file, other)
+    except OSError:
+        shutil.copy2(file, other)
 
 
 def _once(load: Callable[[], Any]) -> Callable[[], Any]:
@@ -179,7 +184,7 @@ def _run(
     """Run a task into a folder of its own, and keep what it left."""
     from hrsa.benchmarks.task_runs import run_task
 
-    # On the same disk, so that files are moved and never copied; after a kill `finish` removes it.
+    # On the same disk, so that files are moved and never copied; after a kill, `finish` removes it.
     with TemporaryDirectory(dir=kept.folder) as place:
         row = run_task(
             reader(),
@@ -207,11 +212,20 @@ def _tasks(group: Mapping[str, Any], folder: Path | None, *, is_lexical: bool) -
         suite = None if group["suite"] == NO_SUITE else group["suite"]
         asked = entry_tasks(suite, group["tasks"], group["languages"])
         tasks = [suite_task(group["suite"], task) for task in asked]
-    return [
+    tasks = [
         task
         for task in tasks
         if task.name not in group["without"] and (not is_lexical or task.type in LEXICAL_TYPES)
     ]
+    return [min(tasks, key=_size)] if group["smallest"] and tasks else tasks
+
+
+def _size(task: Any) -> float:
+    """Characters of a task of a suite; one whose size is not known is not the smallest."""
+    from hrsa.benchmarks.suites import task_size
+
+    size = task_size(task.task)
+    return math.inf if size is None else size
 
 
 def _reader(
@@ -236,15 +250,13 @@ def _reader(
 
 def _common_key(record: Path | None, settings: Mapping[str, Any], code: str) -> dict[str, Any]:
     """What the results of all tasks depend on; `device` is left out, as with activations."""
-    import mteb
-
     names = ("max_length", "batch_size", "dtype")
     return {
         "model": model_part(json.loads(record.read_text(encoding="utf-8")), record.parent, None)
         if record
         else None,
         "settings": {name: settings[name] for name in names} if record else None,
-        "mteb": mteb.__version__,
+        "mteb": settings["mteb"],
         "code": code,
     }
 
@@ -287,7 +299,11 @@ def _libraries() -> dict[str, str]:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """The record; None where there is none, or one that was cut short."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _plain(value: Any) -> Any:

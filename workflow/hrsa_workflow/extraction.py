@@ -13,8 +13,8 @@ import pandas as pd
 from hrsa.activations.header import extraction_header
 from hrsa.activations.store import header_matches
 from hrsa.errors import UserError
-from hrsa.models.embedding import end_mark, pooling_of
-from hrsa.models.retrieve import configuration_sha256
+from hrsa.models.embedding import end_mark
+from hrsa_workflow.model_identity import model_part
 from hrsa_workflow.parts import remove_other_parts
 
 
@@ -220,23 +220,3 @@ def _take_back(path: Path) -> None:
     """Use what a job finished before it failed; whether it is right, its header says."""
     if _spare(path).exists():
         os.replace(_spare(path), path)
-
-
-def model_part(record: dict[str, Any], folder: Path, step: int | None) -> dict[str, Any]:
-    """What identifies the model: hashes only, no place on this machine."""
-    weights = record["checkpoints"][str(step)]["sha256"] if step else record["sha256"]
-    tokenizer = hashlib.sha256()
-    for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
-        if (folder / name).exists():
-            tokenizer.update((folder / name).read_bytes())
-    return {
-        "model": f"{record['model']}@{step}" if step else record["model"],
-        "model_sha256": weights,
-        "configuration_sha256": configuration_sha256(folder),
-        "tokenizer_sha256": tokenizer.hexdigest(),
-        "attention": record["attention"],
-        "template": None,
-        "pooling": pooling_of(folder),
-        "seed": record["seed"],
-        "model_note": record["note"],
-    }

@@ -23,6 +23,7 @@ CORPUS = {
 # Settings of recipes that `smoke` limits by the same name.
 LIMITED = ("steps", "batch_size", "prompts_per_step", "completions", "max_completion_tokens")
 WARMUP_STEPS = 2
+TEXT_LENGTH = 64  # tokens of a text of a suite
 # Few samples make few parts; two are still joined.
 SHARDS = 2
 # A parent of a few steps solves nothing or the same always: nothing is left out.
@@ -62,6 +63,17 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
         {"problems": limits["problems"], "max_new_tokens": limits["max_completion_tokens"]},
     )
     small["statistics"] = _at_most(config["statistics"], {"permutations": limits["permutations"]})
+    small["benchmarks"] = _shrink_benchmarks(config["benchmarks"])
+    return small
+
+
+def _shrink_benchmarks(benchmarks: dict[str, Any]) -> dict[str, Any]:
+    """One seed of what tasks draw, and of a suite its smallest task alone, its texts cut short."""
+    suites = [entry | {"alone": [], "smallest": True} for entry in benchmarks["suites"]]
+    seeds = benchmarks["seeds"]
+    small = benchmarks | {"suites": suites, "seeds": seeds and seeds[:1]}
+    if suites:
+        small["max_length"] = min(benchmarks["max_length"] or TEXT_LENGTH, TEXT_LENGTH)
     return small
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +198,14 @@ class Study:
 
     # -- inputs ----------------------------------------------------------------------------------
 
-    def evaluation_inputs(self, group: str) -> dict[str, list[str] | str]:
-        """Data of a group of generated tasks, and the file of prompts."""
+    def evaluation_inputs(self, instance: str, group: str) -> dict[str, list[str] | str]:
+        """Data of a group of generated tasks, and the file of prompts, which BM25 does not read."""
         found: dict[str, list[str] | str] = {}
         if group == LOCAL:
             tasks = self.config["benchmarks"]["tasks"]
             names = dict.fromkeys(file for task in tasks for file in TASK_CORPUS[task])
             found["corpus"] = self.corpus_files(names)
-        if self.config["benchmarks"]["prompts"] is not None:
+        if self.config["benchmarks"]["prompts"] is not None and instance != "bm25":
             found["prompts"] = str(self.root / self.config["benchmarks"]["prompts"])
         return found
 
@@ -310,11 +311,14 @@ class Study:
         return settings | {
             "seeds": seeds if seeds is not None else [self.config["seed"]],
             "query_template": self.query_template(instance),
+            "mteb": version("mteb"),
         }
 
     def query_template(self, instance: str) -> str | None:
         """How a model reads a prompt and a query: as it, or what it is made from, was trained."""
-        here: str | None = instance if instance in self.instances else None
+        if instance == "bm25":
+            return None
+        here: str | None = instance
         while here is not None:
             one = self.instances[here]
             if one.source == "contrastive":

@@ -97,6 +97,7 @@ try:
     )
     if workflow.is_main_process:  # it asks mteb, which takes seconds to import
         check_suites(study.config)
+    study.task_groups  # asks mteb too, where sizes divide the tasks
 except UserError as error:
     raise ConfigurationError(str(error)) from None
 

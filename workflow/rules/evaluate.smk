@@ -37,15 +37,16 @@ rule accuracy:
         "../scripts/accuracy.py"
 
 
-# One job for each model and group of tasks. The folder is updated in place: a task's results that are
-# still right are kept, so that a new task, or one that failed, costs only itself.
+# One job for each model and group of tasks. What a job finished is kept beside its results, so that a
+# new task, or one that failed, costs only itself. (An updated folder would not do: after a kill
+# Snakemake 9 does not start again beside its own copy of such a folder.)
 rule evaluate:
     input:
         unpack(lambda w: evaluated_files(w.instance)),
-        unpack(lambda w: study.evaluation_inputs(w.group)),
+        unpack(lambda w: study.evaluation_inputs(w.instance, w.group)),
     output:
         table="<results>/benchmarks/{instance}/{group}.parquet",
-        results=update(directory("<results>/benchmarks/{instance}/{group}")),
+        results=directory("<results>/benchmarks/{instance}/{group}"),
         status="<results>/benchmarks/{instance}/{group}.json",
     log:
         "<logs>/evaluate/{instance}/{group}.log",
@@ -59,7 +60,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=lambda w: asked.mem_mb("evaluate", w.instance, 4000),
-        runtime=240,
+        runtime=lambda w: 240 if w.group == "local" else 1440,
         gpu=1,
     params:
         group=lambda w: study.task_groups[w.group].settings,

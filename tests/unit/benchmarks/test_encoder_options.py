@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2Config, T5Config, XLMRobertaConfig
 
+from hrsa.benchmarks import encoders
 from hrsa.benchmarks.encoders import MAX_LENGTH, load_encoder
 from hrsa.errors import UserError
 
@@ -39,6 +41,13 @@ def test_no_length_is_above_what_the_architecture_reads(embedding_folder, backbo
     assert load_encoder(embedding_folder, max_length=8192).max_seq_length == 128
     assert load_encoder(backbone_folder, max_length=8192).max_length == 128
     assert load_encoder(backbone_folder).max_length == min(MAX_LENGTH, 128)
+
+
+def test_positions_that_start_behind_the_padding_are_not_counted():
+    shifted = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
+    assert encoders._positions(shifted, 8192) == 512
+    assert encoders._positions(Qwen2Config(max_position_embeddings=128), 8192) == 128
+    assert encoders._positions(T5Config(), 8192) == 8192  # relative positions
 
 
 def test_bfloat16_gives_embeddings_in_float32_that_lie_near(embed):

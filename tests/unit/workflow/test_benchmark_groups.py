@@ -2,9 +2,11 @@
 
 import pytest
 
+from hrsa.benchmarks.suites import task_size
 from hrsa.errors import UserError
 from hrsa_workflow.benchmark_groups import benchmark_groups, check_suites, entry_sizes
 from hrsa_workflow.config import load_config
+from hrsa_workflow.evaluation import _tasks
 from hrsa_workflow.study import Study
 
 CODE = "MTEB(Code, v1)"
@@ -61,9 +63,22 @@ def test_a_number_puts_large_tasks_alone_and_small_ones_together(benchmarks):
     assert len(groups) >= sum(size > limit for size in entry_sizes(entry))
 
 
-def test_a_suite_that_is_given_twice_is_refused(benchmarks):
-    with pytest.raises(UserError, match=r"has 'MTEB\(Code, v1\)' twice.*into one"):
-        benchmark_groups(benchmarks(suites=[{"suite": CODE}, {"suite": CODE, "tasks": ["CosQA"]}]))
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"suite": CODE, "tasks": ["CosQA"]},
+        {"suite": CODE, "tasks": ["CosQA"], "alone": ["CosQA"]},
+        {"suite": CODE, "alone": 1_000_000},
+        {"suite": "MTEB(Code-v1)"},
+    ],
+)
+def test_two_entries_do_not_share_files(benchmarks, study, second):
+    config = benchmarks(suites=[{"suite": CODE}, second])
+    with pytest.raises(UserError, match=r"suites\[1\]` is of .* share files.*into one entry"):
+        benchmark_groups(config)
+    study["benchmarks"] = {"suites": [{"suite": CODE}, second]}
+    with pytest.raises(UserError, match="share files"):
+        load_config(study)
 
 
 def test_a_task_alone_that_is_not_of_the_entry_is_refused_with_the_nearest(benchmarks):
@@ -105,8 +120,8 @@ def test_every_model_has_a_job_for_every_group(benchmarks):
     assert study.evaluations == [
         (model, group) for model in ("base", "bm25") for group in ("local", "MTEB-Code-v1")
     ]
-    assert set(study.evaluation_inputs("local")) == {"corpus"}
-    assert study.evaluation_inputs("MTEB-Code-v1") == {}
+    assert set(study.evaluation_inputs("base", "local")) == {"corpus"}
+    assert study.evaluation_inputs("base", "MTEB-Code-v1") == {}
     assert list(study.task_parts("local")) == ["TopicRetrieval"]
     assert study.task_parts("MTEB-Code-v1") == {}
 
@@ -119,3 +134,18 @@ def test_a_model_reads_prompts_with_the_template_that_it_was_trained_with(benchm
     assert own != "{instruction}: {query}"
     assert study.query_template(trained) == own
     assert study.query_template("base") == "{instruction}: {query}"
+
+
+def test_at_smoke_scale_a_suite_is_its_smallest_task_with_short_texts(study):
+    study["scale"] = "smoke"
+    study["benchmarks"] = {
+        "suites": [{"suite": CODE, "alone": ["CosQA"]}],
+        **{"models": ["base"], "seeds": [3, 4], "max_length": 8192},
+    }
+    config = load_config(study)
+    (group,) = benchmark_groups(config).values()
+    assert (group.name, group.smallest) == ("MTEB-Code-v1", True)
+    assert config["benchmarks"]["seeds"] == [3]
+    assert config["benchmarks"]["max_length"] == 64
+    (task,) = _tasks(group.settings, None, is_lexical=False)
+    assert task_size(task.task) == min(entry_sizes({"suite": CODE}))

@@ -1,6 +1,7 @@
 """One model through a group of tasks: what is still right is kept, what fails costs only itself."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -15,8 +16,12 @@ def results(tmp_path):
     return tmp_path / "base" / "local"
 
 
+def names(folder):
+    return {file.name for file in folder.iterdir()}
+
+
 def finish(results, *tasks, key):
-    """What a job leaves that ran these tasks."""
+    """What a job leaves that ran these tasks, and that Snakemake has removed for the next."""
     kept = KeptResults(results)
     for task in tasks:
         place = kept.folder / f"place-{task}"
@@ -24,6 +29,8 @@ def finish(results, *tasks, key):
         (place / f"{task}.json").write_text("{}")
         kept.add(task, {"key": key, "row": {"task": task, "value": 0.5}}, place)
     kept.finish()
+    shutil.rmtree(results)
+    return kept.folder
 
 
 def test_a_result_with_the_wanted_key_is_kept(results):
@@ -31,8 +38,8 @@ def test_a_result_with_the_wanted_key_is_kept(results):
     kept = KeptResults(results)
     assert kept.row("One", {"code": "a"}) == {"task": "One", "value": 0.5}
     kept.finish()
-    assert {file.name for file in results.iterdir()} == {"One.json", "One.record.json"}
-    assert not kept.folder.exists()
+    assert names(results) == names(kept.folder) == {"One.json", "One.record.json"}
+    assert (results / "One.json").samefile(kept.folder / "One.json")
 
 
 @pytest.mark.parametrize("key", [{"code": "b"}, {"code": "a", "data": 1}, {}])
@@ -41,12 +48,18 @@ def test_a_result_with_another_key_is_not(results, key):
     kept = KeptResults(results)
     assert kept.row("One", key) is None
     kept.finish()
-    assert not list(results.iterdir())
+    assert names(results) == names(kept.folder) == set()
 
 
 def test_a_result_without_its_files_is_not(results):
-    finish(results, "One", key={})
-    (results / "One.json").unlink()
+    folder = finish(results, "One", key={})
+    (folder / "One.json").unlink()
+    assert KeptResults(results).row("One", {}) is None
+
+
+def test_a_record_that_was_cut_short_is_none(results):
+    folder = finish(results, "One", key={})
+    (folder / "One.record.json").write_text('{"key": {}, "row"')
     assert KeptResults(results).row("One", {}) is None
 
 
@@ -55,7 +68,7 @@ def test_a_task_is_not_taken_for_one_whose_name_goes_on(results):
     kept = KeptResults(results)
     assert kept.row("STS22", {}) is not None
     kept.finish()
-    assert {file.name for file in results.iterdir()} == {"STS22.json", "STS22.record.json"}
+    assert names(results) == {"STS22.json", "STS22.record.json"}
 
 
 def test_what_a_killed_job_finished_is_kept(results):
@@ -69,13 +82,25 @@ def test_what_a_killed_job_finished_is_kept(results):
     assert again.row("One", {}) == {"value": 1.0}
     assert again.row("Two", {}) is None
     again.finish()
-    assert {file.name for file in results.iterdir()} == {"One.json", "One.record.json"}
+    assert names(results) == names(again.folder) == {"One.json", "One.record.json"}
 
 
-GROUP = {"suite": "local", "languages": None, "without": []}
+def test_a_disk_without_second_names_gets_copies(results, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(evaluation.os, "link", refuse)
+    folder = finish(results, "One", key={})
+    kept = KeptResults(results)
+    kept.row("One", {})
+    kept.finish()
+    assert names(results) == names(folder)
+
+
+GROUP = {"suite": "local", "languages": None, "without": [], "smallest": False}
 SETTINGS = {
     **{"seeds": [1, 2], "batch_size": 8, "max_length": None, "dtype": "float32"},
-    **{"device": "cpu", "query_template": None},
+    **{"device": "cpu", "query_template": None, "mteb": "1"},
 }
 
 
@@ -130,8 +155,12 @@ def test_the_table_of_a_kept_result_is_that_of_a_new_one(evaluate, tmp_path, cap
 
 @pytest.mark.parametrize(
     "change",
-    [{"code": "b"}, {"data": {"TopicRetrieval": {"seed": 1}}}],
-    ids=["code", "data"],
+    [
+        {"code": "b"},
+        {"data": {"TopicRetrieval": {"seed": 1}}},
+        {"settings": SETTINGS | {"mteb": "2"}},
+    ],
+    ids=["code", "data", "mteb"],
 )
 def test_a_change_that_matters_runs_a_task_again(evaluate, capsys, change):
     evaluate("TopicRetrieval")
@@ -187,8 +216,7 @@ def test_a_fault_of_the_machine_ends_the_job_and_keeps_what_was_finished(
     monkeypatch.setattr(task_runs, "run_task", full)
     with pytest.raises(OSError, match="No space"):
         evaluate("TopicRetrieval", "SolutionRetrieval")
-    unfinished = tmp_path / "bm25" / "local.unfinished"
-    assert (unfinished / "TopicRetrieval.record.json").exists()
+    assert (tmp_path / "bm25" / "local.kept" / "TopicRetrieval.record.json").exists()
     monkeypatch.setattr(task_runs, "run_task", lambda *_, **__: pytest.fail("was run again"))
     table, _ = evaluate("TopicRetrieval")
     assert table["value"].tolist() == [1.0]

@@ -31,6 +31,8 @@ from hrsa.models.model_files import weight_count
 from hrsa.models.placement import BYTES_OF_DTYPE, SEVERAL, resolve_device
 
 MAX_LENGTH = 512
+# Architectures like RoBERTa whose names do not say so.
+SHIFTED_POSITIONS = ("camembert", "mpnet", "longformer")
 
 
 def load_encoder(
@@ -108,8 +110,18 @@ def load_embedding_model(
     set_attention(backbone, attention)
     model.tokenizer.padding_side = "right"
     if max_length is not None:
-        model.max_seq_length = min(max_length, backbone.config.max_position_embeddings)
+        model.max_seq_length = min(max_length, _positions(backbone.config, max_length))
     return model
+
+
+def _positions(config: Any, otherwise: int) -> int:
+    """Longest text that an architecture reads; `otherwise` where it says nothing of it."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions:
+        return otherwise
+    # these count positions from behind that of the padding
+    is_shifted = "roberta" in config.model_type or config.model_type in SHIFTED_POSITIONS
+    return int(positions) - (config.pad_token_id + 1 if is_shifted else 0)
 
 
 def _one_device(folder: Path, device: str, dtype: str) -> str:
@@ -142,8 +154,9 @@ class MeanPooledBackbone(AbsEncoder):
             folder, attention=attention, dtype=dtype, device=device
         )
         self.backbone = backbone
-        limits = (self.tokenizer.model_max_length, backbone.config.max_position_embeddings)
-        self.max_length = min(max_length or MAX_LENGTH, *limits)
+        wanted = max_length or MAX_LENGTH
+        limits = (self.tokenizer.model_max_length, _positions(backbone.config, wanted))
+        self.max_length = min(wanted, *limits)
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": f"backbone/{Path(folder).name}",

@@ -20,7 +20,6 @@ How the items of each type are made:
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
-from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, mrr
 from mteb.abstasks.abstask import _multilabel_subsampling
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
@@ -45,6 +43,8 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from hrsa.benchmarks.items import PAIR_SCORES, STRATA, score_of_items, sentence_f1
+from hrsa.benchmarks.query_scores import scores_of_queries
+from hrsa.benchmarks.task_data import NoItems, data_of, ids_of
 from hrsa.errors import UserError
 
 __all__ = ["Predictions", "predicted_items"]
@@ -53,14 +53,6 @@ PARALLEL = "parallel"  # `mteb`'s name for all pairs of languages of such a task
 _Parts = Iterator[tuple[str, str, pd.DataFrame]]  # split, subset, items
 ROUNDED = 6e-6  # `mteb` rounds means over queries to five decimals
 EXACT = 1e-9
-# `mteb`'s main score of a ranking, less its cut, and what its scores of a query are called.
-OF_QUERY = {
-    "ndcg": "ndcg_cut_",
-    "map": "map_cut_",
-    "recall": "recall_",
-    "precision": "P_",
-    "hit_rate": "success_",
-}
 # `mteb`'s similarities of pairs of texts with grades, by the beginning of the main score.
 OF_PAIR = {
     "cosine_": "cosine_scores",
@@ -72,10 +64,6 @@ OF_PAIR = {
 
 # Data or predictions of a form that only some task has, or that a new `mteb` brings.
 UNEXPECTED = (LookupError, TypeError, ValueError, AttributeError, OSError)
-
-
-class _NoItems(Exception):
-    """Why the items of a task cannot be kept."""
 
 
 class Predictions:
@@ -104,8 +92,8 @@ class Predictions:
         kept = predictions
         if isinstance(self.task, AbsTaskRetrieval):
             try:
-                kept = _scores_of_queries(self.task, predictions, hf_split, hf_subset)
-            except (_NoItems, *UNEXPECTED) as reason:
+                kept = scores_of_queries(self.task, predictions, hf_split, hf_subset)
+            except (NoItems, *UNEXPECTED) as reason:
                 kept = reason  # an evaluation goes on, whether there are items or not
         self.found.setdefault(hf_subset, {})[hf_split] = kept
 
@@ -137,7 +125,7 @@ def predicted_items(
     try:
         items = _items(task, predictions.found, result)
         found = score_of_items(task.metadata.type, items, metric=metric)
-    except (_NoItems, UserError) as reason:
+    except (NoItems, UserError) as reason:
         return None, f"no items: {reason}"
     except UNEXPECTED as error:
         return None, f"no items: mteb's predictions are not as expected ({error!r})"
@@ -152,11 +140,11 @@ def predicted_items(
 def _items(task: Any, predictions: Mapping[str, Any], result: Any) -> pd.DataFrame:
     make = next((make for kind, make in _MAKERS.items() if isinstance(task, kind)), None)
     if make is None or isinstance(task, AbsTaskRegression):
-        raise _NoItems(f"none are known of tasks of type {task.metadata.type}")
+        raise NoItems(f"none are known of tasks of type {task.metadata.type}")
     if not task.data_loaded:
-        raise _NoItems("the task's data were not kept in memory")
+        raise NoItems("the task's data were not kept in memory")
     if not predictions:
-        raise _NoItems("mteb gave no predictions")
+        raise NoItems("mteb gave no predictions")
     parts = [
         part.assign(**dict(zip(STRATA, (split, subset), strict=True)))
         for split, subset, part in make(task, predictions, result)
@@ -172,22 +160,6 @@ def _strata(result: Any) -> Iterator[tuple[str, str]]:
             yield split, score["hf_subset"]
 
 
-def _data(task: Any, subset: str) -> Any:
-    """Splits of a subset; a task without subsets may leave out the level."""
-    whole = task.dataset
-    return whole if subset not in whole and subset == "default" else whole[subset]
-
-
-def _ids(data: Any) -> np.ndarray:
-    """The texts' own ids where they have some that are distinct, else the numbers of the rows."""
-    if isinstance(data, Dataset) and "id" in data.column_names:
-        own = [str(one) for one in data["id"]]
-        if len(set(own)) == len(own):
-            return np.array(own, dtype=object)
-    n_rows = len(data) if isinstance(data, Dataset) else len(next(iter(data.values())))
-    return np.array([str(row) for row in range(n_rows)], dtype=object)
-
-
 def _retrieval(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     for split, subset in _strata(result):
         values = predictions[subset][split]
@@ -196,76 +168,11 @@ def _retrieval(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts
         yield split, subset, pd.DataFrame(values.items(), columns=["item", "value"])
 
 
-def _scores_of_queries(
-    task: Any, rankings: dict[str, dict[str, float]], split: str, subset: str
-) -> dict[str, float]:
-    qrels = _data(task, subset)[split]["relevant_docs"]
-    return _of_queries(task, _as_scored(task, rankings), qrels, split, subset)
-
-
-def _as_scored(task: Any, results: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Rankings without what the task does not count; `mteb` saves them before it leaves it out."""
-    if task.ignore_identical_ids:
-        results = {
-            query: {document: score for document, score in found.items() if document != query}
-            for query, found in results.items()
-        }
-    if task.skip_first_result:
-        results = {
-            query: dict(sorted(found.items(), key=lambda one: one[1], reverse=True)[1:])
-            for query, found in results.items()
-        }
-    return results
-
-
-def _of_queries(
-    task: Any,
-    results: dict[str, dict[str, float]],
-    qrels: dict[str, dict[str, int]],
-    split: str,
-    subset: str,
-) -> dict[str, float]:
-    """The main score of each query, by `mteb`'s own functions."""
-    metric = task.metadata.main_score
-    if metric == "p-MRR":
-        return _of_changed_queries(task, results, qrels, split, subset)
-    name, _, cut = ("recall_at_1" if metric == "accuracy" else metric).partition("_at_")
-    if not cut.isdigit() or (name not in OF_QUERY and name != "mrr"):
-        raise _NoItems(f"{metric} is no mean of scores of single queries")
-    if name == "mrr":
-        values = mrr(qrels, results, [int(cut)])[f"MRR@{cut}"]
-        return dict(zip(results, values, strict=True))
-    scores = calculate_retrieval_scores(results, qrels, [int(cut)]).all_scores
-    return {query: values[OF_QUERY[name] + cut] for query, values in scores.items()}
-
-
-def _of_changed_queries(
-    task: Any,
-    results: dict[str, dict[str, float]],
-    qrels: dict[str, dict[str, int]],
-    split: str,
-    subset: str,
-) -> dict[str, float]:
-    """p-MRR of each query, which is asked with its own instruction (-og) and a changed one."""
-    values = {}
-    for query in sorted({one.rpartition("-")[0] for one in results}):
-        asked = [f"{query}-og", f"{query}-changed"]
-        pair = {one: results[one] for one in asked}
-        own = {one: qrels[one] for one in asked}
-        logging.disable(logging.WARNING)  # of each other query, that it is not there
-        try:
-            scored = task.task_specific_scores({}, own, pair, split, subset)
-        finally:
-            logging.disable(logging.NOTSET)
-        values[query] = float(scored["p-MRR"])
-    return values
-
-
 def _classification(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     keeps_values = task.metadata.main_score == "accuracy" and not task.is_cross_validation
     for split, subset in _strata(result):
-        data = _data(task, subset)[split]
-        ids, labels = _ids(data), np.asarray(list(data[task.label_column_name]))
+        data = data_of(task, subset)[split]
+        ids, labels = ids_of(data), np.asarray(list(data[task.label_column_name]))
         parts = []
         for experiment, predicted in enumerate(predictions[subset][split]):
             rows = _tested_rows(task, len(labels), experiment)
@@ -286,9 +193,9 @@ def _tested_rows(task: Any, n_rows: int, experiment: int) -> np.ndarray:
 
 def _multilabel(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     if task.metadata.main_score != "accuracy":
-        raise _NoItems(f"{task.metadata.main_score} is no mean over texts")
+        raise NoItems(f"{task.metadata.main_score} is no mean over texts")
     for split, subset in _strata(result):
-        ids, labels = _tested_texts(task, _data(task, subset)[split], split)
+        ids, labels = _tested_texts(task, data_of(task, subset)[split], split)
         right = MultiLabelBinarizer().fit_transform(labels)
         found = np.asarray(predictions[subset][split])
         values = (found == right).all(axis=2).astype(float)
@@ -303,7 +210,7 @@ def _multilabel(task: Any, predictions: Mapping[str, Any], result: Any) -> _Part
 
 def _tested_texts(task: Any, data: Dataset, split: str) -> tuple[np.ndarray, list[list[Any]]]:
     """Ids and labels of the texts that were tested, of many a sample by `mteb`'s function."""
-    ids, labels = _ids(data), list(data[task.label_column_name])
+    ids, labels = ids_of(data), list(data[task.label_column_name])
     if task.max_eval_samples is None or len(labels) <= task.max_eval_samples:
         return ids, labels
     numbered = Dataset.from_dict({"row": range(len(labels)), "labels": labels})
@@ -321,9 +228,9 @@ def _pairs(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     similarity, _, score = task.metadata.main_score.rpartition("_")
     columns = list(PAIR_SCORES) if similarity == "max" else [similarity]
     if score != "ap" or not {*columns} <= {*PAIR_SCORES}:
-        raise _NoItems(f"{task.metadata.main_score} is no average precision")
+        raise NoItems(f"{task.metadata.main_score} is no average precision")
     for split, subset in _strata(result):
-        data = _data(task, subset)[split]
+        data = data_of(task, subset)[split]
         if len(data) == 1:  # older data sets are one row
             data = Dataset.from_dict(data[0])
         found = predictions[subset][split]
@@ -333,39 +240,39 @@ def _pairs(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
             if column in columns
         }
         labels = np.asarray(list(data[task.label_column_name]), dtype=np.int64)
-        yield split, subset, pd.DataFrame({"item": _ids(data), "label": labels, **scores})
+        yield split, subset, pd.DataFrame({"item": ids_of(data), "label": labels, **scores})
 
 
 def _sts(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     metric = task.metadata.main_score
     name = OF_PAIR.get(metric.removesuffix("spearman").removesuffix("pearson"))
     if name is None:
-        raise _NoItems(f"{metric} is no correlation that mteb computes of pairs")
+        raise NoItems(f"{metric} is no correlation that mteb computes of pairs")
     for split, subset in _strata(result):
-        data, found = _data(task, subset)[split], predictions[subset][split]
+        data, found = data_of(task, subset)[split], predictions[subset][split]
         similarity = found[name] if found[name] is not None else found["cosine_scores"]
         gold = np.asarray(list(data["score"]), dtype=float)
         columns = {"gold": gold, "similarity": similarity}
-        yield split, subset, pd.DataFrame({"item": _ids(data), **columns})
+        yield split, subset, pd.DataFrame({"item": ids_of(data), **columns})
 
 
 def _bitext(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     if task.metadata.main_score not in ("f1", "accuracy"):
-        raise _NoItems(f"{task.metadata.main_score} is no mean over sentences")
+        raise NoItems(f"{task.metadata.main_score} is no mean over sentences")
     if task.parallel_subsets:
         yield from _parallel_bitext(task, predictions, result)
         return
     for split, subset in _strata(result):
-        data = _data(task, subset)[split]
+        data = data_of(task, subset)[split]
         (neighbours,) = predictions[subset][split].values()
         gold = data["gold"] if isinstance(data, dict) and "gold" in data else None
-        yield split, subset, _sentences(task, _ids(data)[: len(neighbours)], neighbours, gold)
+        yield split, subset, _sentences(task, ids_of(data)[: len(neighbours)], neighbours, gold)
 
 
 def _parallel_bitext(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     """Values of each sentence, mean over the pairs of languages, which have the same sentences."""
     for split in result.scores:
-        ids = _ids(task.dataset[split])
+        ids = ids_of(task.dataset[split])
         found = predictions[PARALLEL][split]
         values, correct = np.zeros(len(ids)), np.zeros(len(ids))
         for neighbours in found.values():
@@ -393,9 +300,9 @@ def _clustering(task: Any, predictions: Mapping[str, Any], result: Any) -> _Part
     """Draw again what `mteb` drew, in its order; a text has one row, and how many `times`."""
     rng = random.Random(task.seed)
     for split, subset in _strata(result):
-        data = _data(task, subset)[split]
+        data = data_of(task, subset)[split]
         embedded = _embedded(task, len(data), rng)
-        ids, labels = _ids(data)[embedded], list(data[task.label_column_name])
+        ids, labels = ids_of(data)[embedded], list(data[task.label_column_name])
         levels = [
             labels[row] if isinstance(labels[row], list) else [labels[row]] for row in embedded
         ]
@@ -411,7 +318,7 @@ def _clustering(task: Any, predictions: Mapping[str, Any], result: Any) -> _Part
                 parts.append(part.assign(level=level, experiment=experiment))
         yield split, subset, pd.concat(parts, ignore_index=True)
     if rng.getstate() != task.rng_state.getstate():
-        raise _NoItems("which texts were drawn is not known: the task was run before, or by parts")
+        raise NoItems("which texts were drawn is not known: the task was run before, or by parts")
 
 
 def _embedded(task: Any, n_texts: int, rng: random.Random) -> list[int]:
@@ -426,11 +333,11 @@ def _embedded(task: Any, n_texts: int, rng: random.Random) -> list[int]:
 def _legacy_clustering(task: Any, predictions: Mapping[str, Any], result: Any) -> _Parts:
     """Each row of the data is a set of texts that is clustered for itself."""
     if task.metadata.modalities != ["text"]:
-        raise _NoItems("clusters of other things than texts are not read")
+        raise NoItems("clusters of other things than texts are not read")
     for split, subset in _strata(result):
         found = iter(predictions[subset][split])
         parts = []
-        for number, row in enumerate(_data(task, subset)[split]):
+        for number, row in enumerate(data_of(task, subset)[split]):
             labels = row[task.label_column_name]
             # `mteb` does not cluster a set of one label, and gives it a score of 1
             clusters = next(found) if len(set(labels)) > 1 else [0] * len(labels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import mteb
 import numpy as np
 import pandas as pd
+import torch
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
 from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
@@ -23,6 +25,7 @@ from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassificat
 from mteb.abstasks.regression import AbsTaskRegression
 
 from hrsa.benchmarks.intervals import score_interval
+from hrsa.benchmarks.item_contents import by_content, with_contents
 from hrsa.benchmarks.items import count_items
 from hrsa.benchmarks.local_task import SUITE, LocalTask
 from hrsa.benchmarks.task_items import Predictions, predicted_items
@@ -187,16 +190,21 @@ class _Run:
 
 def _run(reader: Any, task: BenchmarkTask, seed: int, batch_size: int) -> _Run:
     made = task.make(seed)
-    is_own = isinstance(made, LocalTask)
+    if made.is_aggregate:  # `mteb` runs its parts, and loads their data itself
+        result = _evaluate(reader, made, batch_size)
+        return _Run(result, None, "no items: a mean of other tasks", math.nan, [])
     _load_data(made)
-    predictions = None if is_own else Predictions(made)
-    result = _evaluate(reader, made, batch_size)
-    experiments = _experiments(made, result)
-    if predictions is None:
+    if isinstance(made, LocalTask):
+        result = _evaluate(reader, made, batch_size)
+        experiments = _experiments(made, result)
         return _Run(result, made.items(), "", made.chance(), experiments, made.drawn)
+    predictions = Predictions(made)
+    result = _evaluate(reader, made, batch_size)
     items, note = predicted_items(made, predictions, result)
+    if items is not None and task.draws_samples:
+        items = with_contents(made, items)
     made.unload_data()
-    return _Run(result, items, note, float("nan"), experiments)
+    return _Run(result, items, note, math.nan, _experiments(made, result))
 
 
 def _load_data(task: Any) -> None:
@@ -208,6 +216,8 @@ def _load_data(task: Any) -> None:
     try:
         task.load_data()
     except Exception as error:
+        if isinstance(task, LocalTask):  # our own code, which says itself what is wrong
+            raise
         _raise_own(error)
         raise UserError(
             f"its data cannot be had ({_in_short(error)}). Without a network, run it once where "
@@ -228,25 +238,33 @@ def _evaluate(reader: Any, task: Any, batch_size: int) -> Any:
             prediction_folder=None if isinstance(task, LocalTask) else Path("nowhere"),
         )
     except Exception as error:
-        if isinstance(task, LocalTask) or _may_be_torchs(error):
+        if isinstance(task, LocalTask):
             raise
         _raise_own(error)
         raise UserError(f"mteb could not run it ({_in_short(error)})") from error
     return results.task_results[0]
 
 
-def _may_be_torchs(error: Exception) -> bool:
-    """Whether it may be a fault of the device, such as too little memory."""
-    return isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
-
-
 def _raise_own(error: Exception) -> None:
-    """Raise again what is said already, and what is no matter of the task."""
-    is_fault = isinstance(error, MemoryError) or (
-        isinstance(error, OSError) and error.errno in MACHINE_FAULTS
-    )
-    if is_fault or isinstance(error, UserError):
+    """Raise again what is said already, and what is a fault of the machine, at its root."""
+    if isinstance(error, UserError):
         raise error
+    cause: BaseException | None = error
+    while cause is not None:
+        if _is_fault(cause):
+            raise error
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_fault(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError):
+        return True
+    if isinstance(error, RuntimeError):
+        return "memory" in str(error)  # as the CPU's allocator says it
+    if not isinstance(error, OSError):
+        return False
+    # `datasets` asks beforehand, and raises without a number
+    return error.errno in MACHINE_FAULTS or "Not enough disk space" in str(error)
 
 
 def _in_short(error: Exception) -> str:
@@ -257,8 +275,8 @@ def _in_short(error: Exception) -> str:
 def _row(task: BenchmarkTask, runs: dict[int, _Run], output: Path) -> dict[str, Any]:
     first = next(iter(runs.values()))
     row: dict[str, Any] = {"ci_low": None, "ci_high": None, "n_items": None}
-    notes = [first.note]
-    if first.items is not None:
+    notes = list(dict.fromkeys(run.note for run in runs.values()))
+    if all(run.items is not None for run in runs.values()):
         items = _kept_items(task, runs)
         items.to_parquet(output / f"{task.name}.items.parquet", index=False)
         word = getattr(task.task, "item", ITEM_WORDS.get(task.type, "item"))
@@ -286,7 +304,7 @@ def _kept_items(task: BenchmarkTask, runs: dict[int, _Run]) -> pd.DataFrame:
         for seed, run in runs.items()
         if run.items is not None
     ]
-    return pd.concat(parts, ignore_index=True)
+    return by_content(pd.concat(parts, ignore_index=True))
 
 
 def _draws(runs: dict[int, _Run]) -> list[str]:
