@@ -11,6 +11,7 @@ def test_two_clean_runs_give_equal_tables(finished, fresh):
     names = sorted(path.name for path in (finished.path / tables).iterdir())
     assert [name for name in names if name.endswith(".csv")] == [
         "accuracy.csv",
+        "benchmark_means.csv",
         "benchmarks.csv",
         "claims.csv",
         "differences.csv",

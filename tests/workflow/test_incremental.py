@@ -106,7 +106,7 @@ def test_a_changed_seed_of_one_embedding_reruns_its_branch_alone(checkout):
         "Training base-emb.s7 into an embedding model",
         "Extracting activations of base-emb.s7",
         "Finding nearest neighbours in base-emb.s7",
-        "Running the benchmarks on base-emb.s7",
+        "Running the benchmarks local on base-emb.s7",
     }
     assert plan.counts["contrastive"] == plan.counts["extract"] == plan.counts["cka"] == 1
     assert plan.counts["evaluate"] == plan.counts["differences"] == 1
