@@ -1,6 +1,7 @@
 """A benchmark task that fails costs only itself: the rest is finished, a retry runs it alone."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -109,11 +110,11 @@ def test_one_failing_task_leaves_all_others_finished_and_is_run_alone_later(
         assert "without Banking77Classification" in whole["note"]
         page = (checkout.path / "results/suites/report/index.html").read_text()
         assert "Banking77Classification of base-emb" in page
-        assert checkout.plan("--config", "retry_failed=true").counts["evaluate"] == 1
 
         serve_banking(served)
         again = checkout.snakemake("--config", "retry_failed=true")
-        assert "Running the benchmarks local" not in again.stdout + again.stderr
+        done = re.findall(r"Running the benchmarks (\S+) on", again.stdout + again.stderr)
+        assert set(done) == {"MTEB-eng-v2"}
         log = (checkout.path / "results/suites/logs/evaluate/base-emb/MTEB-eng-v2.log").read_text()
         assert "kept STS12" in log
         assert "kept Banking77Classification" not in log
