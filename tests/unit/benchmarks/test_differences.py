@@ -244,6 +244,12 @@ def test_equally_many_items_may_be_others():
         item_difference("Retrieval", first, second)
 
 
+def test_items_that_other_seeds_drew_are_others():
+    first, second = values(0.1, 0.2).assign(seed=1), values(0.1, 0.2).assign(seed=2)
+    with pytest.raises(DifferentItems, match="0 of them in common"):
+        item_difference("Classification", first, second)
+
+
 def test_with_two_seeds_there_is_no_test_over_seeds_and_items_are_offered(trained):
     table = table_of([0, 1], trained)
     refused = table[table["level"] == "seeds"]

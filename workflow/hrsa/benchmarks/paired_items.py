@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -195,9 +196,10 @@ def _check_items(reference: pd.DataFrame, candidate: pd.DataFrame) -> None:
         raise UserError(f"no test over items: at least 2 are needed{where}, and there are {fewest}")
 
 
-def _labels(items: pd.DataFrame) -> set[tuple[str, ...]]:
-    """Each item with its split and subset; frames without them are of one split and subset."""
-    labels = items[[*(name for name in STRATA if name in items), "item"]].drop_duplicates()
+def _labels(items: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """Each item with its split, its subset and the seed that drew it, as far as there are such."""
+    named = [name for name in (*STRATA, "seed") if name in items]
+    labels = items[[*named, "item"]].drop_duplicates()
     return set(labels.itertuples(index=False, name=None))
 
 
