@@ -6,7 +6,7 @@ Reading them needs no `mteb`, which takes seconds to import, unless sizes decide
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,20 +86,24 @@ def check_entries(config: Mapping[str, Any]) -> None:
             _check_alone(entry, entry["tasks"], key)
 
 
-def check_suites(config: Mapping[str, Any], root: Path = Path()) -> None:
+def check_suites(
+    config: Mapping[str, Any], root: Path = Path(), *, files: Iterable[Path] = ()
+) -> None:
     """Check what only `mteb` knows: names of suites, tasks and languages, and those in prompts.
 
     Raises
     ------
     UserError
-        The key, the name, and near names.
+        The file (of `files`, which the configuration was read from), the key, the name, and near
+        names.
     """
+    where = "".join([", ".join(map(str, files)), ": "]).removeprefix(": ")
     for number, entry in enumerate(config["benchmarks"]["suites"]):
         try:
             tasks = entry_tasks(entry.get("suite"), entry.get("tasks"), entry.get("languages"))
             _check_alone(entry, [task.metadata.name for task in tasks])
         except UserError as error:
-            raise UserError(f"`benchmarks.suites[{number}]`: {error}") from None
+            raise UserError(f"{where}`benchmarks.suites[{number}]`: {error}") from None
     prompts = config["benchmarks"]["prompts"]
     if prompts is not None:
         from hrsa.benchmarks.task_prompts import load_prompts
@@ -107,7 +111,7 @@ def check_suites(config: Mapping[str, Any], root: Path = Path()) -> None:
         try:
             load_prompts(root / prompts)
         except UserError as error:
-            raise UserError(f"`benchmarks.prompts`: {error}") from None
+            raise UserError(f"{where}`benchmarks.prompts`: {error}") from None
 
 
 def entry_tasks(
@@ -173,6 +177,6 @@ def _check_alone(entry: Mapping[str, Any], tasks: list[str], key: str = "") -> N
     hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
     where = f"`{key}.alone`" if key else "`alone`"
     raise UserError(
-        f"{where} names {unknown[0]!r}, which is not among the {len(tasks)} tasks of this entry."
+        f"{where} names {unknown[0]!r}, which is no task of this entry ({len(tasks)} in all)."
         f"{hint} Correct the name, or leave it out."
     )

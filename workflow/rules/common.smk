@@ -96,7 +96,7 @@ try:
         load_config(config, files=configuration_files(workflow)), code=code_version
     )
     if workflow.is_main_process:  # it asks mteb, which takes seconds to import
-        check_suites(study.config)
+        check_suites(study.config, files=configuration_files(workflow))
     study.task_groups  # asks mteb too, where sizes divide the tasks
 except UserError as error:
     raise ConfigurationError(str(error)) from None
