@@ -49,6 +49,8 @@ def train(output, *, parent, data, seed, resume, settings):
     partial.write_text(json.dumps(seen))
     partial.rename(output / f"{rank}.json")
     if settings["end"] == "mistake" and rank == "1":
+        while not (output / "0.json").exists():  # or it could fail before the other has begun
+            time.sleep(0.05)
         raise UserError("The file x is empty. Give another.")
     if settings["end"] == "mistakes":
         raise UserError("The file y is empty. Give another.")
