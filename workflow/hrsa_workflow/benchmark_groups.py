@@ -162,10 +162,10 @@ def _groups(entry: Mapping[str, Any]) -> list[TaskGroup]:
 
 
 def _by_size(entry: Mapping[str, Any], limit: int) -> list[list[str]]:
-    from hrsa.benchmarks.suites import task_groups
+    from hrsa.benchmarks.suites import groups_by_size
 
     tasks = entry_tasks(entry.get("suite"), entry.get("tasks"), entry.get("languages"))
-    return task_groups(tasks, alone=limit)
+    return groups_by_size(tasks, limit)
 
 
 def _check_alone(entry: Mapping[str, Any], tasks: list[str], key: str = "") -> None:

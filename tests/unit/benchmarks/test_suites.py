@@ -3,7 +3,7 @@
 import mteb
 import pytest
 
-from hrsa.benchmarks.suites import mteb_tasks, suite_tasks, task_groups, task_size
+from hrsa.benchmarks.suites import groups_by_size, mteb_tasks, suite_tasks, task_size
 from hrsa.errors import UserError
 
 
@@ -110,32 +110,15 @@ def test_a_task_of_long_documents_is_larger_than_its_number_of_texts_says():
     assert task_size(short) < task_size(long)
 
 
-def test_named_tasks_stand_alone_and_the_others_together():
-    tasks = suite_tasks("MTEB(Code, v1)")
-    every = names(tasks)
-    groups = task_groups(tasks, alone=[every[1], every[4]])
-    assert groups == [
-        [every[0], *every[2:4], *every[5:]],
-        [every[1]],
-        [every[4]],
-    ]
-
-
 def test_large_tasks_stand_alone_and_small_ones_share_a_job_up_to_the_limit():
     tasks = suite_tasks("MTEB(Multilingual, v2)")
     sizes = {task.metadata.name: task_size(task) for task in tasks}
     limit = 10_000_000
-    groups = task_groups(tasks, alone=limit)
+    groups = groups_by_size(tasks, limit)
     assert sorted(name for group in groups for name in group) == sorted(sizes)
     assert all(sum(sizes[name] for name in group) <= limit for group in groups if len(group) > 1)
     assert [name for name in sizes if sizes[name] > limit] == [
         group[0] for group in groups if sizes[group[0]] > limit
     ]
     assert len(groups) < len(tasks)
-    assert groups == task_groups(tasks, alone=limit)
-
-
-@pytest.mark.parametrize("alone", [0, ["AppsRetreival"]])
-def test_groups_that_make_no_sense_are_refused(alone):
-    with pytest.raises(UserError, match="alone"):
-        task_groups(suite_tasks("MTEB(Code, v1)"), alone=alone)
+    assert groups == groups_by_size(tasks, limit)

@@ -7,7 +7,7 @@ without the data.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,7 +15,7 @@ import mteb
 
 from hrsa.errors import UserError
 
-__all__ = ["mteb_tasks", "near_names", "suite_tasks", "task_groups", "task_size"]
+__all__ = ["groups_by_size", "mteb_tasks", "near_names", "suite_tasks", "task_size"]
 
 
 def suite_tasks(
@@ -105,59 +105,28 @@ def task_size(task: Any) -> int | None:
     return sum(known) if known and len(known) == len(sizes) else None
 
 
-def task_groups(tasks: Iterable[Any], *, alone: Collection[str] | int) -> list[list[str]]:
+def groups_by_size(tasks: Iterable[Any], limit: int) -> list[list[str]]:
     """Divide tasks into groups that share a job, and thus one loading of a model.
 
     Parameters
     ----------
     tasks
         `mteb` tasks.
-    alone
-        Names of the tasks that are groups of their own (all others are one group); or a number of
-        characters: a larger task (`task_size`) is a group of its own, as is one whose size is not
-        known, and the others are put together, in their order, in groups of at most that size.
+    limit
+        Characters, 1 or more: a larger task (`task_size`) is a group of its own, as is one whose
+        size is not known; the others are put together, in their order, in groups of at most this
+        size.
 
     Returns
     -------
     list of lists of names
         Each task once; groups in the order of their first tasks. The same for the same arguments.
-
-    Raises
-    ------
-    UserError
-        `alone` names no task of these, or is below 1.
     """
-    tasks = list(tasks)
-    if isinstance(alone, int):
-        if alone < 1:
-            raise UserError(
-                f"`alone` is {alone}; as a number it is the size in characters above which a task "
-                "is a job of its own: give one of 1 or more, or names of tasks."
-            )
-        return _packed({task.metadata.name: task_size(task) for task in tasks}, alone)
-    names = [task.metadata.name for task in tasks]
-    unknown = [name for name in alone if name not in names]
-    if unknown:
-        raise UserError(
-            f"`alone` names {unknown[0]!r}, which is not among the {len(names)} tasks of the "
-            f"study.{near_names(unknown[0], names)} Correct the name, or leave it out."
-        )
-    return _packed({name: None if name in alone else 0 for name in names}, 0)
-
-
-def near_names(name: str, known: Iterable[str]) -> str:
-    """Give a sentence with up to three names near one, capitals aside; empty if none is near."""
-    lower = {one.lower(): one for one in known}
-    found = [lower[one] for one in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
-    return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
-def _packed(sizes: dict[str, int | None], limit: int) -> list[list[str]]:
-    """Put tasks together in their order while they fit; those without a size stand alone."""
     groups: list[list[str]] = []
     open_group: list[str] = []
     filled = 0
-    for name, size in sizes.items():
+    for task in tasks:
+        name, size = task.metadata.name, task_size(task)
         if size is None or size > limit:
             groups.append([name])
             continue
@@ -167,6 +136,13 @@ def _packed(sizes: dict[str, int | None], limit: int) -> list[list[str]]:
         open_group.append(name)
         filled += size
     return groups
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """Give a sentence with up to three names near one, capitals aside; empty if none is near."""
+    lower = {one.lower(): one for one in known}
+    found = [lower[one] for one in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
 
 
 def _suite(name: str) -> list[Any]:
