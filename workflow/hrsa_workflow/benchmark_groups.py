@@ -4,14 +4,13 @@ Reading them needs no `mteb`, which takes seconds to import, unless sizes decide
 `mteb` knows is checked once, by the process that plans the study.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
 LOCAL = "local"
 NO_SUITE = "mteb"
@@ -173,10 +172,8 @@ def _check_alone(entry: Mapping[str, Any], tasks: list[str], key: str = "") -> N
     unknown = [] if isinstance(alone, int) else [name for name in alone if name not in tasks]
     if not unknown:
         return
-    nearest = difflib.get_close_matches(unknown[0], tasks, n=1, cutoff=0.5)
-    hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
     where = f"`{key}.alone`" if key else "`alone`"
     raise UserError(
         f"{where} names {unknown[0]!r}, which is no task of this entry ({len(tasks)} in all)."
-        f"{hint} Correct the name, or leave it out."
+        f"{did_you_mean(unknown[0], tasks)} Correct the name, or leave it out."
     )

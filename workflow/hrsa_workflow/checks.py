@@ -3,12 +3,11 @@
 All of them run before any job, read no weights, and import nothing heavy.
 """
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 from hrsa.models.adapters import check_adapter_folder
 from hrsa.models.model_files import check_model_folder
 from hrsa_workflow.benchmark_groups import check_entries
@@ -263,11 +262,9 @@ def _check_metrics(config: dict[str, Any]) -> None:
     if probe is None:
         return
     if probe["dataset"] not in datasets:
-        nearest = difflib.get_close_matches(probe["dataset"], datasets, n=1, cutoff=0.5)
-        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         raise UserError(
             f"`metrics.probe.dataset` is `{probe['dataset']}`, which is not among `datasets`; "
-            f"allowed: {', '.join(datasets)}.{hint}"
+            f"allowed: {', '.join(datasets)}.{did_you_mean(probe['dataset'], datasets)}"
         )
     check_probe_labels(probe["dataset"], datasets[probe["dataset"]])
 

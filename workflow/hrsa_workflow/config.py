@@ -1,6 +1,5 @@
 """Loading and validating a study's configuration."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 from hrsa_workflow.checks import check_references, check_sources
 from hrsa_workflow.instances import VARIANTS
 from hrsa_workflow.scale import shrink
@@ -190,9 +189,8 @@ def key_path(parts: Iterable[Any]) -> str:
 
 def _allowed(given: str, allowed: Iterable[Any]) -> str:
     names = [str(name) for name in allowed]
-    nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     listed = ", ".join(names) if names else "none"
-    return f"allowed: {listed}." + (f" Did you mean `{nearest[0]}`?" if nearest else "")
+    return f"allowed: {listed}.{did_you_mean(given, names)}"
 
 
 def _type_rule(types: str | list[str]) -> str:

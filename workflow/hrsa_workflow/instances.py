@@ -3,12 +3,11 @@
 An instance is written ``name`` or ``name.s<seed>``, and ``@<step>`` after it names a checkpoint.
 """
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
 REFERENCE = re.compile(r"^(?P<model>.+?)(?:\.s(?P<seed>\d+))?(?:@(?P<step>\d+))?$")
 LANGUAGE_MODEL_RECIPES = ("pretrain", "sft", "rlvr", "continued")
@@ -226,11 +225,9 @@ def _instance(
 def _model(config: dict[str, Any], name: str, text: str, key: str) -> dict[str, Any]:
     models = config["models"]
     if name not in models:
-        nearest = difflib.get_close_matches(name, models, n=1, cutoff=0.5)
-        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         raise UserError(
             f"`{key}` is `{text}`, but there is no model `{name}`; "
-            f"allowed: {', '.join(models)}.{hint}"
+            f"allowed: {', '.join(models)}.{did_you_mean(name, models)}"
         )
     return models[name]
 

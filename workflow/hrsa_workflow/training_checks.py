@@ -1,10 +1,9 @@
 """Checks of what models are trained on: names of training sets, roles, who mines, what is tried."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 from hrsa_workflow.instances import model_settings, parse_reference, resolve, trained_by
 from hrsa_workflow.recipe_checks import (
     check_batches,
@@ -71,11 +70,9 @@ def _check_data(config: dict[str, Any], name: str, recipe: str, settings: dict[s
 def _check_name(config: dict[str, Any], key: str, name: str, files: tuple[str, ...]) -> None:
     allowed = [*files, *config["training_sets"]]
     if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-        hint = f" Did you mean `{near[0]}`?" if near else ""
         raise UserError(
             f"`{key}` names `{name}`; allowed: {', '.join(allowed)} (files of the corpus, and "
-            f"entries of `training_sets`).{hint}"
+            f"entries of `training_sets`).{did_you_mean(name, allowed)}"
         )
 
 

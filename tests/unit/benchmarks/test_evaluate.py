@@ -173,7 +173,7 @@ def test_batches_do_not_change_an_embedding(backbone_folder):
 
 
 def test_an_unknown_task_names_the_nearest(corpus):
-    with pytest.raises(UserError, match=r"'TopicRetreival'.*Did you mean TopicRetrieval\?"):
+    with pytest.raises(UserError, match=r"'TopicRetreival'.*Did you mean `TopicRetrieval`\?"):
         local_tasks(["TopicRetreival"], corpus)
 
 

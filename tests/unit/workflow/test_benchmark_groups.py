@@ -94,10 +94,10 @@ def test_a_task_alone_that_is_not_of_the_entry_is_refused_with_the_nearest(bench
     [
         (
             {"suite": "MTEB(Code, v2)"},
-            r"no suite 'MTEB\(Code, v2\)'.*Did you mean MTEB\(Code, v1\)",
+            r"no suite 'MTEB\(Code, v2\)'.*Did you mean `MTEB\(Code, v1\)`",
         ),
-        ({"tasks": ["STS71"]}, r"no task 'STS71'.*Did you mean STS17"),
-        ({"suite": CODE, "tasks": ["CosAQ"]}, r"has no task 'CosAQ'.*Did you mean CosQA"),
+        ({"tasks": ["STS71"]}, r"no task 'STS71'.*Did you mean `STS17`"),
+        ({"suite": CODE, "tasks": ["CosAQ"]}, r"has no task 'CosAQ'.*Did you mean `CosQA`"),
         ({"suite": CODE, "languages": ["english"]}, "knows no language 'english'"),
     ],
 )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import mteb
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
-__all__ = ["groups_by_size", "mteb_tasks", "near_names", "suite_tasks", "task_size"]
+__all__ = ["groups_by_size", "mteb_tasks", "suite_tasks", "task_size"]
 
 
 def suite_tasks(
@@ -49,7 +48,8 @@ def suite_tasks(
     unknown = [task for task in tasks or [] if task not in suite]
     if unknown:
         raise UserError(
-            f"The suite {name!r} has no task {unknown[0]!r}.{near_names(unknown[0], suite)} "
+            f"The suite {name!r} has no task {unknown[0]!r}."
+            f"{did_you_mean(unknown[0], suite, most=3)} "
             "Correct the name, leave the task out, or leave `tasks` out for the whole suite of "
             f"{len(suite)} tasks."
         )
@@ -80,7 +80,8 @@ def mteb_tasks(names: Sequence[str], *, languages: Sequence[str] | None = None) 
     for name in names:
         if name not in known:
             raise UserError(
-                f"mteb {mteb.__version__} knows no task {name!r}.{near_names(name, known)} "
+                f"mteb {mteb.__version__} knows no task {name!r}."
+                f"{did_you_mean(name, known, most=3)} "
                 "Correct the name, or leave the task out; `mteb available-tasks` lists all."
             )
     return _in_languages([known[name]() for name in names], languages, "mteb", asked_for=True)
@@ -138,20 +139,13 @@ def groups_by_size(tasks: Iterable[Any], limit: int) -> list[list[str]]:
     return groups
 
 
-def near_names(name: str, known: Iterable[str]) -> str:
-    """Give a sentence with up to three names near one, capitals aside; empty if none is near."""
-    lower = {one.lower(): one for one in known}
-    found = [lower[one] for one in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
-    return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
 def _suite(name: str) -> list[Any]:
     try:
         return list(mteb.get_benchmark(name).tasks)
     except KeyError as error:
         known = [suite.name for suite in mteb.get_benchmarks()]
         raise UserError(
-            f"mteb {mteb.__version__} knows no suite {name!r}.{near_names(name, known)} "
+            f"mteb {mteb.__version__} knows no suite {name!r}.{did_you_mean(name, known, most=3)} "
             "Correct the name, or name single tasks; `mteb available-benchmarks` lists all."
         ) from error
 

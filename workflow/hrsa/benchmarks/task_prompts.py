@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrsa.benchmarks.suites import near_names
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
 __all__ = ["Prompts", "load_prompts"]
 
@@ -119,12 +118,12 @@ def _check_name(name: str, subsets: dict[str, list[str]], path: str | Path) -> N
     if task not in subsets:
         raise UserError(
             f"{path} has a prompt for {name!r}, but there is no task {task!r}."
-            f"{near_names(task, subsets)} Correct the name, or remove the entry."
+            f"{did_you_mean(task, subsets, most=3)} Correct the name, or remove the entry."
         )
     if slash and subset not in subsets[task]:
         raise UserError(
             f"{path} has a prompt for {name!r}, but the task {task!r} has no subset {subset!r}; "
-            f"it has {', '.join(subsets[task][:20])}.{near_names(subset, subsets[task])} "
+            f"it has {', '.join(subsets[task][:20])}.{did_you_mean(subset, subsets[task], most=3)} "
             "Correct the name, or remove the entry."
         )
 

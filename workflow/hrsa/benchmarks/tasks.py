@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from hrsa.benchmarks.local_task import SUITE, LocalTask
 from hrsa.benchmarks.pair_tasks import ParaphrasePairs, TextSimilarity
 from hrsa.benchmarks.retrieval_tasks import SolutionRetrieval, TopicRetrieval
 from hrsa.benchmarks.topic_tasks import TopicClassification, TopicClustering
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
 __all__ = ["LOCAL_TASKS", "SUITE", "TopicClassification", "TopicRetrieval", "local_tasks"]
 
@@ -57,10 +56,9 @@ def local_tasks(names: Iterable[str], corpus: Path, *, seed: int = 42) -> list[A
 
 def _task_class(name: str) -> type[LocalTask]:
     if name not in LOCAL_TASKS:
-        near = get_close_matches(name, LOCAL_TASKS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise UserError(
-            f"There is no benchmark task {name!r} (`benchmarks: tasks:`).{hint} "
+            f"There is no benchmark task {name!r} (`benchmarks: tasks:`)."
+            f"{did_you_mean(name, LOCAL_TASKS)} "
             f"Known tasks are {', '.join(sorted(LOCAL_TASKS))}."
         )
     return LOCAL_TASKS[name]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from hrsa.data.sources import class_names
-from hrsa.data.table import Table, listed, nearest, place_ids
-from hrsa.errors import UserError
+from hrsa.data.table import Table, listed, place_ids
+from hrsa.errors import UserError, did_you_mean
 
 DEFAULT_SPLIT = "test"
 SPLIT = "split"  # column with the split of each row
@@ -113,7 +113,7 @@ def _open(repository: str, name: str | None, revision: str | None) -> Any:
             ) from None
         raise UserError(
             f"The data set hub:{repository} has no configuration {name!r}; it has "
-            f"{listed(names)}. Correct `name:`.{nearest(name, names)}"
+            f"{listed(names)}. Correct `name:`.{did_you_mean(name, names)}"
         ) from None
 
 
@@ -128,7 +128,7 @@ def _check_splits(specifications: Sequence[str], known: Any, source: str) -> Non
                 raise UserError(
                     f"The data set {source} has no split {split!r} (`data_split:`, which is "
                     f"{DEFAULT_SPLIT} when left out); it has {listed(known)}."
-                    f"{nearest(split, known)}"
+                    f"{did_you_mean(split, known)}"
                 )
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hrsa.data.table import Table, as_text, is_missing, listed, nearest
-from hrsa.errors import UserError
+from hrsa.data.table import Table, as_text, is_missing, listed
+from hrsa.errors import UserError, did_you_mean
 
 ALLOCATIONS = ("equal", "proportional")
 
@@ -82,7 +82,7 @@ def _any_of(cells: list[Any], wanted: Any, field: str, table: Table) -> np.ndarr
         if not found.any():
             raise UserError(
                 f"`where: {field}` names {value!r}, which no row of {table.source} has. "
-                f"{_seen(field, cells)}{nearest(str(value), _distinct(cells))}"
+                f"{_seen(field, cells)}{did_you_mean(str(value), _distinct(cells))}"
             )
         keep |= found
     return keep

@@ -1,6 +1,5 @@
 """The rows of a source as they were read, and the fields of them that settings name."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hrsa.errors import UserError
+from hrsa.errors import UserError, did_you_mean
 
 # `column`, then any number of `[entry]`
 FIELD = re.compile(r"([^\[\]]*)((?:\[[^\[\]]+\])*)")
@@ -88,7 +87,7 @@ class Table:
             raise UserError(
                 f"No row of {self.source} has the entry {field!r} (asked for by `{key}:`); the "
                 f"column {column!r} holds {describe(there[0])}."
-                f"{nearest(entries[-1], _keys(there[0]))}"
+                f"{did_you_mean(entries[-1], _keys(there[0]))}"
             )
         return values
 
@@ -123,19 +122,12 @@ def missing_column(field: str, key: str, available: Sequence[str], source: str) 
     if dot and column in available:
         hint = f" An entry of a nested column is written `{column}[{entry}]`."
     else:
-        hint = nearest(field, available)
+        hint = did_you_mean(field, available)
     default = f" (which is {field!r} when left out)" if (key, field) == ("text", "text") else ""
     return UserError(
         f"The data set from {source} has no column {field!r} (asked for by `{key}:`{default}); it "
         f"has {listed(available)}.{hint}"
     )
-
-
-def nearest(name: str, names: Iterable[Any]) -> str:
-    """Give a sentence with the nearest of some names, capitals aside; empty if none is near."""
-    lower = {str(one).lower(): str(one) for one in names}
-    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f" Did you mean `{lower[found[0]]}`?" if found else ""
 
 
 def listed(names: Iterable[Any]) -> str:

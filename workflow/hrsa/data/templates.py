@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hrsa.data.table import Table, check_unicode, describe, is_missing, nearest
-from hrsa.errors import UserError
+from hrsa.data.table import Table, check_unicode, describe, is_missing
+from hrsa.errors import UserError, did_you_mean
 
 DEFAULT_STYLE = "lines"
 
@@ -164,7 +164,7 @@ def _write(value: Any, part: Part, table: Table, row: int) -> str | None:
         raise UserError(
             f"The field {{{part.field}:{part.style}}} of `text:` holds {describe(value)} in "
             f"{where}, which the format `{part.style}` cannot write. Leave it out, or name a style "
-            f"of lists ({', '.join(LIST_STYLES)}).{nearest(part.style, LIST_STYLES)}"
+            f"of lists ({', '.join(LIST_STYLES)}).{did_you_mean(part.style, LIST_STYLES)}"
         ) from None
 
 
@@ -173,7 +173,7 @@ def _write_list(items: Sequence[Any], part: Part, where: str) -> str | None:
     if style not in LIST_STYLES:
         raise UserError(
             f"The field {{{part.field}:{style}}} of `text:` holds a list in {where}; a list is "
-            f"written as one of {', '.join(LIST_STYLES)}.{nearest(style, LIST_STYLES)}"
+            f"written as one of {', '.join(LIST_STYLES)}.{did_you_mean(style, LIST_STYLES)}"
         )
     if any(is_missing(item) for item in items):
         return None
