@@ -165,9 +165,9 @@ def dose_of_model(
     *,
     labels: Mapping[str, Any],
     parent: str | None,
-    divergence: Mapping[str, float | int],
+    divergence: Mapping[int | None, Mapping[str, float | int]],
 ) -> pd.DataFrame:
-    """Row of the dose table for a language model; none for one that was not trained in the study.
+    """Rows of the dose table for a language model; none for one that was not trained in the study.
 
     Parameters
     ----------
@@ -177,12 +177,17 @@ def dose_of_model(
         Columns that name the instance.
     parent : str or None
     divergence : mapping
-        As `hrsa.models.dose.kl_to_parent` gives it; empty without a parent.
+        As `hrsa.models.dose.kl_to_parent` gives it, for each step of a checkpoint, and for the
+        final model (None); empty without a parent.
     """
     if not parent and record.get("train_tokens") is None:
         return typed([], DOSE)
-    dose = {name: record.get(name) for name in ("relative_weight_change", "train_tokens")}
-    return typed([pd.DataFrame([{**labels, "parent": parent, **dose, **divergence}])], DOSE)
+    rows = []
+    for step in sorted(divergence, key=lambda step: (step is None, step or 0)) or [None]:
+        trained = record if step is None else record["checkpoints"][str(step)]
+        dose = {name: trained.get(name) for name in ("relative_weight_change", "train_tokens")}
+        rows.append({**labels, "step": step, "parent": parent, **dose, **divergence.get(step, {})})
+    return typed([pd.DataFrame(rows)], DOSE)
 
 
 def dose_rows(records: Sequence[Path], labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -190,9 +195,11 @@ def dose_rows(records: Sequence[Path], labels: Mapping[str, Mapping[str, Any]]) 
     rows = []
     for path in records:
         record = json.loads(path.read_text(encoding="utf-8"))
-        names = ("parent", "relative_weight_change", "train_tokens")
-        dose = {name: record.get(name) for name in names}
-        rows.append({**labels[str(path)], **dose})
+        steps = {int(step): one for step, one in record.get("checkpoints", {}).items()}
+        for step, trained in [*sorted(steps.items()), (None, record)]:
+            dose = {name: trained.get(name) for name in ("relative_weight_change", "train_tokens")}
+            row = {**labels[str(path)], "step": step, "parent": record.get("parent"), **dose}
+            rows.append(row)
     return typed([pd.DataFrame(rows)], DOSE)
 
 

@@ -26,6 +26,7 @@ rule accuracy:
     params:
         labels=lambda w: study.labels(w.instance),
         parent=lambda w: study.instances[w.instance].parent,
+        steps=lambda w: list(study.instances[w.instance].checkpoints),
         style=lambda w: "trace" if study.writes_traces(w.instance) else "solution",
         settings=study.config["accuracy"],
         seed=study.config["seed"],

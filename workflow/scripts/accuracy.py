@@ -24,7 +24,9 @@ with job(snakemake):
     parent, divergence = snakemake.params.parent, {}
     if parent:
         folder = Path(snakemake.input.parent_record).parent
-        divergence = kl_to_parent(model, folder, problems, n_texts=settings["problems"])
+        for step in (*snakemake.params.steps, None):
+            one = model / f"checkpoints/{step}" if step else model
+            divergence[step] = kl_to_parent(one, folder, problems, n_texts=settings["problems"])
     record = json.loads(Path(snakemake.input.record).read_text(encoding="utf-8"))
     dose = dose_of_model(record, labels=labels, parent=parent, divergence=divergence)
     dose.to_parquet(snakemake.output.dose, index=False)

@@ -10,7 +10,7 @@ from transformers import Qwen2ForCausalLM
 
 from hrsa.models import continued, contrastive, rewards, rlvr, sft
 from hrsa.models.dose import kl_to_parent
-from hrsa.models.folder import backbone_weights, relative_weight_change
+from hrsa.models.folder import backbone_weights, relative_weight_change, saved_weight_change
 from hrsa.models.loading import load_backbone, load_language_model, weights_sha256
 
 SETTINGS = {sft: SFT, continued: CONTINUED, rlvr: RLVR, contrastive: CONTRASTIVE}
@@ -133,6 +133,14 @@ def test_the_weight_change_is_relative_to_the_start():
         for value in layer.parameters():
             value.mul_(1.1)
     assert relative_weight_change(before, layer) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_the_weight_change_of_a_saved_model_is_that_of_the_model(trained, base):
+    start = backbone_weights(load_language_model(base)[0])
+    folder = trained(sft)
+    expected = json.loads((folder / "record.json").read_text())["relative_weight_change"]
+    assert saved_weight_change(start, folder) == pytest.approx(expected, rel=1e-6)
+    assert saved_weight_change(start, base) == 0
 
 
 def test_the_control_text_is_cut_to_the_asked_lengths(base):

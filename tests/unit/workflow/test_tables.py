@@ -1,5 +1,7 @@
 """Rows that jobs add to the tables: doses, and training curves."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -10,7 +12,7 @@ LABELS = {"model": "sft", "recipe": "sft", "seed": 0, "step": None}
 
 def test_a_trained_model_has_a_dose_with_its_divergence():
     record = {"relative_weight_change": 0.1, "train_tokens": 500}
-    divergence = {"kl_to_parent": 0.2, "n_tokens": 40}
+    divergence = {None: {"kl_to_parent": 0.2, "n_tokens": 40}}
     dose = dose_of_model(record, labels=LABELS, parent="base", divergence=divergence)
     assert list(dose) == list(DOSE)
     (row,) = dose.to_dict("records")
@@ -18,6 +20,19 @@ def test_a_trained_model_has_a_dose_with_its_divergence():
     assert row["parent"] == "base"
     assert (row["relative_weight_change"], row["kl_to_parent"]) == (0.1, 0.2)
     assert (row["train_tokens"], row["n_tokens"]) == (500, 40)
+
+
+def test_the_checkpoints_of_a_model_have_doses_of_their_own():
+    record = {
+        **{"relative_weight_change": 0.1, "train_tokens": 500},
+        "checkpoints": {"10": {"relative_weight_change": 0.05, "train_tokens": 250}},
+    }
+    divergence = {None: {"kl_to_parent": 0.2}, 10: {"kl_to_parent": 0.02}}
+    dose = dose_of_model(record, labels=LABELS, parent="base", divergence=divergence)
+    assert dose["step"].tolist() == [10, pd.NA]
+    assert dose["relative_weight_change"].tolist() == [0.05, 0.1]
+    assert dose["kl_to_parent"].tolist() == [0.02, 0.2]
+    assert dose["train_tokens"].tolist() == [250, 500]
 
 
 def test_a_pretrained_base_has_its_tokens_and_no_divergence():
@@ -41,6 +56,17 @@ def test_a_record_that_says_little_still_has_a_row(tmp_path):
     rows = dose_rows([path], {str(path): LABELS})
     assert rows["parent"].tolist() == ["base"]
     assert rows["relative_weight_change"].isna().all()
+
+
+def test_the_checkpoints_of_an_embedding_model_have_rows(tmp_path):
+    path = tmp_path / "record.json"
+    steps = {"40": {"relative_weight_change": 0.2}, "5": {"relative_weight_change": 0.1}}
+    record = {"parent": "base", "relative_weight_change": 0.3, "checkpoints": steps}
+    path.write_text(json.dumps(record))
+    rows = dose_rows([path], {str(path): LABELS})
+    assert rows["step"].tolist() == [5, 40, pd.NA]
+    assert rows["relative_weight_change"].tolist() == [0.1, 0.2, 0.3]
+    assert set(rows["parent"]) == {"base"}
 
 
 def test_curves_have_all_columns_whatever_a_recipe_logs(tmp_path):

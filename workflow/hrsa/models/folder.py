@@ -1,11 +1,14 @@
 """What every recipe leaves behind: weights, tokenizer, record, arguments, training curve."""
 
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from safetensors import safe_open
 
 from hrsa.models.loading import attention_mode, weights_sha256
 
@@ -80,6 +83,11 @@ def finish_folder(
                 str(step): {
                     "sha256": weights_sha256(checkpoints / str(step)),
                     "train_tokens": tokens,
+                    "relative_weight_change": (
+                        saved_weight_change(parent_weights, checkpoints / str(step))
+                        if parent_weights
+                        else None
+                    ),
                 }
                 for step, tokens in sorted((checkpoint_tokens or {}).items())
             },
@@ -105,12 +113,26 @@ def relative_weight_change(before: dict[str, torch.Tensor], model: Any) -> float
     after = {
         name.removeprefix("model."): value.detach() for name, value in model.state_dict().items()
     }
+    return _relative_change(before, lambda name: after[name].cpu())
+
+
+def saved_weight_change(before: dict[str, torch.Tensor], folder: Path) -> float:
+    """‖θ − θ₀‖ / ‖θ₀‖ over the backbone's weights of a saved model, read one by one."""
+    with ExitStack() as files:
+        found = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            file = files.enter_context(safe_open(path, framework="pt"))
+            found |= {name.removeprefix("model."): (file, name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return _relative_change(before, lambda name: found[name][0].get_tensor(found[name][1]))
+
+
+def _relative_change(
+    before: dict[str, torch.Tensor], after: Callable[[str], torch.Tensor]
+) -> float:
     change = norm = 0.0
-    for (
-        name,
-        value,
-    ) in before.items():  # one at a time in double: a large model fits once, not thrice
+    # One at a time in double: a large model fits once, not thrice.
+    for name, value in before.items():
         start = value.double()
-        change += float((after[name].cpu().double() - start).square().sum())
+        change += float((after(name).double() - start).square().sum())
         norm += float(start.square().sum())
     return float((change / norm) ** 0.5)
