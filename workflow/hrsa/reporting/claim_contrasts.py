@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hrsa.reporting.claim_estimates import ComparedModels, Term, combined
+from hrsa.reporting.claim_estimates import ROUNDING, ComparedModels, Term, combined
 from hrsa.reporting.claim_kinds import Estimated
 from hrsa.statistics.floors import SEED_KIND
 from hrsa.statistics.replicates import Estimate
@@ -61,7 +61,7 @@ class Contrast:
         if self.floor is None:
             raise Missing(no_seed_pair(self.stage))
         margin = seed_spread * (1 - self.floor)
-        if not margin > 0:
+        if margin <= ROUNDING * seed_spread:
             raise Missing(f"the seed pairs at the {self.stage} stage do not differ: no margin")
         # number − spread · (1 − floor)
         added = [(seed_spread * weight, one) for weight, one in self.floor_terms]
@@ -81,12 +81,12 @@ def effect(compared: Sequence[ComparedModels], *, kind: str, stage: str) -> Cont
     Missing
         Without such a pair or without a seed pair on the same data set.
     """
-    own, seeds = (_at_end(compared, one, stage) for one in (kind, SEED_KIND))
+    own, seeds = (at_end(compared, one, stage) for one in (kind, SEED_KIND))
     if not own:
         raise Missing(_no_pair(kind, stage))
     if not seeds:
         raise Missing(no_seed_pair(stage))
-    return _with_floor(_difference(seeds, own, stage, own), seeds)
+    return with_floor(difference(seeds, own, stage, own), seeds)
 
 
 def change(compared: Sequence[ComparedModels], *, stage: str) -> Contrast:
@@ -97,16 +97,16 @@ def change(compared: Sequence[ComparedModels], *, stage: str) -> Contrast:
     Missing
         Without pairs of both kinds on one data set.
     """
-    sft, rlvr = _both_kinds(compared, stage)
-    found = _difference(rlvr, sft, stage, [*sft, *rlvr])
-    return _with_floor(found, _at_end(compared, SEED_KIND, stage))
+    sft, rlvr = both_kinds(compared, stage)
+    found = difference(rlvr, sft, stage, [*sft, *rlvr])
+    return with_floor(found, at_end(compared, SEED_KIND, stage))
 
 
 def alignment(compared: Sequence[ComparedModels], *, stage: str) -> Contrast:
     """Similarity of the SFT pairs minus that of the RLVR pairs: `change` with the other sign."""
-    sft, rlvr = _both_kinds(compared, stage)
-    found = _difference(sft, rlvr, stage, [*sft, *rlvr])
-    return _with_floor(found, _at_end(compared, SEED_KIND, stage))
+    sft, rlvr = both_kinds(compared, stage)
+    found = difference(sft, rlvr, stage, [*sft, *rlvr])
+    return with_floor(found, at_end(compared, SEED_KIND, stage))
 
 
 def realignment(
@@ -127,8 +127,8 @@ def realignment(
         Without an embedding pair of the kind whose two backbones are compared too.
     """
     later, earlier = _with_backbones(compared, kind, parents)
-    found = _difference(later, earlier, "embedding − backbone", [*later, *earlier])
-    return _with_floor(found, _at_end(compared, SEED_KIND, "embedding"))
+    found = difference(later, earlier, "embedding − backbone", [*later, *earlier])
+    return with_floor(found, at_end(compared, SEED_KIND, "embedding"))
 
 
 def early(
@@ -180,8 +180,8 @@ def early(
     later, earlier = ([side[i] for i in followed] for side in (later, earlier))
     half = [at_step[_models(one)] for one in later]
     stage = "embedding − backbone"
-    whole = _difference(later, earlier, stage, [*later, *earlier])
-    reached = _difference(half, earlier, stage, half)
+    whole = difference(later, earlier, stage, [*later, *earlier])
+    reached = difference(half, earlier, stage, half)
     terms = [*reached.terms, *((-EARLY * weight, one) for weight, one in whole.terms)]
     by_dataset = {
         name: reached.by_dataset[name] - EARLY * whole.by_dataset[name] for name in whole.by_dataset
@@ -191,8 +191,8 @@ def early(
     beyond = replace(
         whole, estimate=combined(terms), terms=terms, by_dataset=by_dataset, remark=remark
     )
-    seeds = _at_end(compared, SEED_KIND, "embedding")
-    return whole, _with_floor(beyond, seeds)
+    seeds = at_end(compared, SEED_KIND, "embedding")
+    return whole, with_floor(beyond, seeds)
 
 
 def layers(
@@ -210,7 +210,7 @@ def layers(
     Missing
         Without such pairs, or with fewer than two layers in common.
     """
-    own = [one for kind in (SFT, RLVR) for one in _at_end(compared, kind, stage)]
+    own = [one for kind in (SFT, RLVR) for one in at_end(compared, kind, stage)]
     if not own:
         raise Missing(_no_pair(f"{SFT} or {RLVR}", stage))
     shared = sorted(set.intersection(*(set(one.layers) for one in own)))
@@ -218,7 +218,7 @@ def layers(
         raise Missing("fewer than two layers are compared in all pairs")
     at = {layer: [replace(one, value=one.layers[layer]) for one in own] for layer in shared}
     return {
-        f"layer {a} − layer {b}": _difference(at[a], at[b], stage, own).estimate
+        f"layer {a} − layer {b}": difference(at[a], at[b], stage, own).estimate
         for a, b in combinations(shared, 2)
     }, own
 
@@ -248,12 +248,12 @@ def architectures(
     found, own = {}, []
     for kind in (SFT, RLVR):
         by_name: dict[str, list[ComparedModels]] = {}
-        for one in _at_end(compared, kind, stage):
+        for one in at_end(compared, kind, stage):
             if one.pair in names:
                 by_name.setdefault(names[one.pair], []).append(one)
         for a, b in combinations(sorted(by_name), 2):
             members = [*by_name[a], *by_name[b]]
-            found[f"{kind}, {a} − {b}"] = _difference(
+            found[f"{kind}, {a} − {b}"] = difference(
                 by_name[a], by_name[b], stage, members
             ).estimate
             own += [one for one in members if one not in own]
@@ -262,10 +262,10 @@ def architectures(
     return found, own
 
 
-def _both_kinds(
+def both_kinds(
     compared: Sequence[ComparedModels], stage: str
 ) -> tuple[list[ComparedModels], list[ComparedModels]]:
-    sft, rlvr = (_at_end(compared, kind, stage) for kind in (SFT, RLVR))
+    sft, rlvr = (at_end(compared, kind, stage) for kind in (SFT, RLVR))
     for kind, found in ((SFT, sft), (RLVR, rlvr)):
         if not found:
             raise Missing(_no_pair(kind, stage))
@@ -276,10 +276,10 @@ def _with_backbones(
     compared: Sequence[ComparedModels], kind: str, parents: Mapping[str, str]
 ) -> tuple[list[ComparedModels], list[ComparedModels]]:
     """Embedding pairs of a kind, each with the comparison of the two backbones behind it."""
-    backbones = {_models(one): one for one in _at_end(compared, kind, "backbone")}
+    backbones = {_models(one): one for one in at_end(compared, kind, "backbone")}
     found = [
         (one, backbones[parents.get(one.reference), parents.get(one.candidate), one.dataset])
-        for one in _at_end(compared, kind, "embedding")
+        for one in at_end(compared, kind, "embedding")
         if (parents.get(one.reference), parents.get(one.candidate), one.dataset) in backbones
     ]
     if not found:
@@ -291,11 +291,11 @@ def _models(one: ComparedModels) -> tuple[str | None, str | None, str]:
     return one.reference, one.candidate, one.dataset
 
 
-def _at_end(compared: Iterable[ComparedModels], kind: str, stage: str) -> list[ComparedModels]:
+def at_end(compared: Iterable[ComparedModels], kind: str, stage: str) -> list[ComparedModels]:
     return [one for one in compared if one.kind == kind and one.stage == stage and one.step is None]
 
 
-def _difference(
+def difference(
     plus: Sequence[ComparedModels],
     minus: Sequence[ComparedModels],
     stage: str,
@@ -315,7 +315,7 @@ def _difference(
     return Contrast(combined(terms), kept, stage, by_dataset, terms=terms)
 
 
-def _with_floor(contrast: Contrast, seeds: Sequence[ComparedModels]) -> Contrast:
+def with_floor(contrast: Contrast, seeds: Sequence[ComparedModels]) -> Contrast:
     names = [name for name in contrast.by_dataset if any(one.dataset == name for one in seeds)]
     if len(names) < len(contrast.by_dataset):
         return contrast

@@ -21,6 +21,7 @@ from hrsa.statistics.replicates import Estimate, estimate, linear_combination, m
 
 Arrays = Mapping[str, np.ndarray]
 Term = tuple[float, Estimate]
+ROUNDING = 1e-12  # of the numbers that are added up
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,18 +185,17 @@ def combined(terms: Sequence[Term], constant: float = 0.0) -> Estimated:
     Returns
     -------
     Estimated
-        Data sets are independent; their degrees of freedom are Satterthwaite's.
+        Data sets are independent; their degrees of freedom are Satterthwaite's. What is left of
+        equal numbers by rounding counts as nothing, or it would seem to lie on one side of 0.
     """
     value = float(sum(weight * one.value for weight, one in terms)) + constant
+    size = abs(constant) + sum(abs(weight * one.value) for weight, one in terms)
+    value = 0.0 if abs(value) <= ROUNDING * size else value
     try:
-        total = linear_combination(terms)
+        error = linear_combination(terms).error
     except ValueError:  # compared on other rows, and so not joint
         return Estimated(value)
-    parts = [part for part in total.parts.values() if part is not None and part.is_defined]
-    if len(parts) < len(total.parts) or not np.isfinite(value):
+    if error is None:
         return Estimated(value)
-    variances = np.array([part.standard_error**2 for part in parts])
-    freedoms = np.array([part.degrees_of_freedom for part in parts])
-    uncertain = float(np.sum(variances**2 / freedoms))
-    freedom = float(variances.sum() ** 2) / uncertain if uncertain > 0 else float("inf")
-    return Estimated(value, float(np.sqrt(variances.sum())), freedom)
+    se, freedom = error
+    return Estimated(value, 0.0 if se <= ROUNDING * size else se, freedom)

@@ -81,7 +81,7 @@ def _score_row(pair: str, suite: str, rows: pd.DataFrame, margin: float) -> dict
     if level == TASKS:
         why += f", since there are fewer than {FEWEST_SEEDS} training seeds"
     needed = one.get("units_needed")
-    if verdict.verdict == INCONCLUSIVE and pd.notna(needed):
+    if verdict.verdict == INCONCLUSIVE and pd.notna(needed) and needed > one["n"]:
         why += f"; {int(needed)} would show a difference of 0 to be negligible (power 0.8)"
     holds = "these tasks and their items" if level == SEEDS else "these trained models"
     return (

@@ -135,12 +135,11 @@ class Estimate:
         return self + -1.0 * other
 
     @property
-    def interval(self) -> Interval:
-        """95 % interval of the combination, over texts.
+    def error(self) -> tuple[float, float] | None:
+        """Joint standard error and its degrees of freedom; None where replicates are missing.
 
-        Within a data set value ± t(B − 1) · SE of blocks, or ± 1.96 SE of draws. Squared standard
-        errors of several data sets add up; their degrees of freedom are Satterthwaite's. All None
-        where replicates are missing or undefined.
+        Squared standard errors of several data sets add up; their degrees of freedom are
+        Satterthwaite's.
 
         References
         ----------
@@ -150,10 +149,22 @@ class Estimate:
         parts = [part for _, part in sorted(self.parts.items())]
         known = [part for part in parts if part is not None and part.is_defined]
         if not parts or len(known) < len(parts) or not np.isfinite(self.value):
-            return Interval()
+            return None
         variances = np.array([part.standard_error**2 for part in known])
         freedoms = np.array([part.degrees_of_freedom for part in known])
-        se, freedom = float(np.sqrt(variances.sum())), _satterthwaite(variances, freedoms)
+        return float(np.sqrt(variances.sum())), _satterthwaite(variances, freedoms)
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the combination, over texts.
+
+        Within a data set value ± t(B − 1) · SE of blocks, or ± 1.96 SE of draws (see `error`). All
+        None where replicates are missing or undefined.
+        """
+        if self.error is None:
+            return Interval()
+        se, freedom = self.error
+        known = [part for _, part in sorted(self.parts.items()) if part is not None]
         reach = _t_quantile(freedom) * se
         method = "; ".join(dict.fromkeys(part.method for part in known))
         method += ", joint" + (", data sets independent" if len(known) > 1 else "")
