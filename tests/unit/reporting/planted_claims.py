@@ -29,6 +29,7 @@ PAIRS = {
     "base-rlvr-emb": ("rlvr", "embedding", [("base-emb.s0", "rlvr-emb.s0")]),
     "emb-seeds": ("seed", "embedding", [("base-emb.s0", "base-emb.s1")]),
 }
+SEED_PAIRS = {"sft-seeds": ("seed", "backbone", [("sft.s0", "sft.s1")])}
 # What every metric of a pair is about; tests plant others.
 VALUES = {
     "base-sft": 0.70,
@@ -55,7 +56,8 @@ class PlantedStudy:
     """Similarities as rows, and their replicates in files, as the metrics' jobs leave them.
 
     ``values`` overrides `VALUES` by (metric, pair) or pair; ``steps`` are values of checkpoints by
-    (pair, step); ``slope`` is added with each layer.
+    (pair, step); ``slope`` is added with each layer; ``more_seeds`` are values of further seed
+    pairs (`SEED_PAIRS`).
     """
 
     def __init__(
@@ -67,15 +69,19 @@ class PlantedStudy:
         noise: float = 1e-4,
         datasets: tuple[str, ...] = ("questions",),
         seed: int = 0,
+        more_seeds: Mapping[str, float] | None = None,
     ):
         self.rng = np.random.default_rng(seed)
         self.noise, self.slope = noise, slope
         self.rows: list[dict] = []
         self.files: dict[tuple[str, str], dict[str, dict[str, np.ndarray]]] = {}
         planted = values or {}
+        base = VALUES | dict(more_seeds or {})
         for metric in METRICS:
-            for pair, (_, _, models) in PAIRS.items():
-                value = planted.get((metric, pair), planted.get(pair, VALUES[pair]))
+            for pair, (_, _, models) in (PAIRS | SEED_PAIRS).items():
+                if pair not in base:
+                    continue
+                value = planted.get((metric, pair), planted.get(pair, base[pair]))
                 for dataset in datasets:
                     for one in models:
                         self._add(metric, pair, one, dataset, value)
@@ -84,7 +90,7 @@ class PlantedStudy:
                     self._add(metric, pair, PAIRS[pair][2][0], dataset, value, step)
 
     def _add(self, metric, pair, models, dataset, value, step=None):
-        kind, stage, _ = PAIRS[pair]
+        kind, stage, _ = (PAIRS | SEED_PAIRS)[pair]
         statistic, variant = METRICS[metric]
         labels = {
             "pair": pair, "kind": kind, "stage": stage, "reference": models[0],
@@ -134,9 +140,12 @@ class PlantedStudy:
         return Evidence(**(found | changes))
 
 
-def dose_table(rows=DOSE) -> pd.DataFrame:
+def dose_table(rows=DOSE, *, steps=()) -> pd.DataFrame:
+    """Doses at the end; ``steps`` are rows (model, seed, step, weights, KL) of checkpoints."""
     columns = ["model", "seed", "parent", "relative_weight_change", "kl_to_parent"]
-    return pd.DataFrame(rows, columns=columns).assign(step=None)
+    table = pd.DataFrame(rows, columns=columns).assign(step=None)
+    at = ["model", "seed", "step", "relative_weight_change", "kl_to_parent"]
+    return pd.concat([table, pd.DataFrame(steps, columns=at)]) if steps else table
 
 
 def differences_table(rows) -> pd.DataFrame:

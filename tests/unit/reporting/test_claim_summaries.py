@@ -15,10 +15,11 @@ def test_each_claim_has_a_line_and_its_parts_have_none(tmp_path):
     about = table[table["claim"].str.startswith("SFT changes the geometry")]
     assert list(about["tested on"]) == [
         "this study, backbone",
+        "this study, backbone at one dose",
         "this study, embedding",
         "published numbers",
     ]
-    assert list(about["verdict"][:2]) == ["supported", "supported"]
+    assert list(about["verdict"][:2]) == ["supported", "not applicable"]
     assert about["why"].iloc[0] == "supported: cka +0.250, knn +0.250"
 
 

@@ -70,6 +70,11 @@ class TestTable:
         descriptive = decided["reason"].str.contains("not a test")
         assert (decided["ci_low"].notna() | of_parts | descriptive).all()
 
+    def test_published_numbers_are_no_part_of_what_the_study_says(self):
+        heads = headline_claims(claims_table(Evidence(**published())))
+        shown = heads[heads["id"].str.startswith("rlvr-scores-equal")]
+        assert list(shown["verdict"]) == [NOT_APPLICABLE, CONTRADICTED, SUPPORTED]
+
     def test_heads_are_told_from_parts(self, tmp_path):
         heads = set(headline_claims(judged(tmp_path))["id"])
         assert "sft-changes-geometry-more.backbone" in heads
@@ -122,19 +127,26 @@ class TestNumbers:
         found = row(judged(tmp_path), "sft-changes-function-more.backbone")
         assert found["conditional_on"] == (
             "runs base ~ sft.s0, base ~ sft.s1, base ~ rlvr.s0, base ~ rlvr.s1 (2 training seeds); "
-            "data sets questions; the interval is over texts, these models held fixed; dose not "
-            "matched"
+            "seeds vary the last training alone, from base (4); data sets questions; the interval "
+            "is over texts, these models held fixed; the interval is given the fitted probes; dose "
+            "not matched"
         )
-        assert (
-            found["dose"] == "SFT: weights 0.11, KL 2.5; RLVR: weights 0.01, KL 0.02; not matched"
+        assert found["dose"] == (
+            "SFT: weights 0.11, KL 2.5; RLVR: weights 0.01, KL 0.02; dose not matched"
         )
         assert (found["n_seeds"], found["n_pairs"], found["chance"]) == (2, 2, 0.1)
 
     def test_doses_within_a_factor_of_one_and_a_half_are_matched(self, tmp_path):
         close = dose_table([(*one[:4], 0.025 if one[0] == "sft" else one[4]) for one in DOSE])
         found = row(judged(tmp_path, dose=close), "sft-changes-function-more.backbone")
-        assert found["dose"].endswith("; matched")
-        assert found["conditional_on"].endswith("; matched dose")
+        assert found["dose"].endswith("; dose matched")
+        assert found["conditional_on"].endswith("; dose matched")
+
+    def test_unknown_doses_are_not_called_unmatched(self, tmp_path):
+        unknown = dose_table([(*one[:4], None) for one in DOSE])
+        found = row(judged(tmp_path, dose=unknown), "sft-changes-function-more.backbone")
+        assert found["dose"].endswith("; whether the doses match is not known")
+        assert found["conditional_on"].endswith("; whether the doses match is not known")
 
     def test_the_dose_of_an_embedding_model_is_that_of_the_backbone_behind_it(self):
         found = doses(dose_table())
@@ -185,6 +197,34 @@ class TestVerdicts:
         table = judged(tmp_path, seed_spread=0.1)
         assert row(table, name)["margin"] == pytest.approx(0.004)
         assert row(table, name)["verdict"] == CONTRADICTED
+
+    def test_what_one_seed_pair_alone_would_say_is_said(self, tmp_path):
+        # SFT's seeds differ by 0.10, RLVR's by 0.04: margin 0.14, or 0.20 and 0.08
+        name = "rlvr-keeps-global-changes-local.backbone"
+        study = PlantedStudy({"base-rlvr": 0.85}, more_seeds={"sft-seeds": 0.90})
+        table = judged(tmp_path, study)
+        cka = row(table, f"{name}.cka")
+        assert (cka["effect"], cka["margin"]) == (pytest.approx(0.08), pytest.approx(0.14))
+        said = (
+            "with one seed pair alone as the floor rlvr-seeds +0.1100 contradicted, "
+            "sft-seeds +0.0500 supported: the verdict hangs on which seed pairs are the floor"
+        )
+        assert cka["verdict"] == SUPPORTED
+        assert said in cka["reason"]
+        assert f"cka: {said}" in row(table, name)["reason"]
+        assert "floor: rlvr.s0 ~ rlvr.s1, sft.s0 ~ sft.s1;" in cka["conditional_on"]
+        knn = row(table, f"{name}.knn")
+        assert knn["reason"].endswith("rlvr-seeds +0.1100 supported, sft-seeds +0.0500 supported")
+        assert "knn: with one" in row(table, name)["reason"]
+        assert "one seed pair alone" not in row(judged(tmp_path), f"{name}.cka")["reason"]
+
+    def test_what_rounding_leaves_is_no_difference(self, tmp_path):
+        # 0.1 + 0.2 is not 0.3 exactly
+        same = {"base-sft-emb": 0.1 + 0.2, "base-sft": 0.3}
+        table = judged(tmp_path, PlantedStudy(same, noise=0.0))
+        found = row(table, "contrastive-realigns-basis.sft.correlation")
+        assert (found["effect"], found["se"], found["p"]) == (0.0, 0.0, 1.0)
+        assert found["verdict"] == INCONCLUSIVE
 
     def test_realignment_is_that_of_the_models_behind_the_embedding_models(self, tmp_path):
         planted = {("knn", "base-sft-emb"): 0.50}
@@ -240,6 +280,8 @@ class TestVerdicts:
         )
         # two seeds at 0.70: the margin is 0.6, and chance is 0.1
         lax = judged(tmp_path, PlantedStudy({("probe", "rlvr-seeds"): 0.70}))
+        assert row(lax, f"{name}.probe-effect")["verdict"] == INCONCLUSIVE
+        assert row(lax, f"{name}.probe-effect")["p_tost"] < 0.001
         said = "fall to 0.100, no higher than chance, so that hardly anything could exceed it"
         assert said in row(lax, f"{name}.probe-effect")["reason"]
         assert f"probe-effect: the margin lets the similarity {said}" in row(lax, name)["reason"]

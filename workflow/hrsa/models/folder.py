@@ -119,7 +119,7 @@ def relative_weight_change(before: dict[str, torch.Tensor], model: Any) -> float
 def saved_weight_change(before: dict[str, torch.Tensor], folder: Path) -> float:
     """‖θ − θ₀‖ / ‖θ₀‖ over the backbone's weights of a saved model, read one by one."""
     with ExitStack() as files:
-        found = {}
+        found: dict[str, tuple[Any, str]] = {}
         for path in sorted(folder.glob("*.safetensors")):
             file = files.enter_context(safe_open(path, framework="pt"))
             found |= {name.removeprefix("model."): (file, name) for name in file.keys()}  # noqa: SIM118 (no mapping)

@@ -36,6 +36,8 @@ class Contrast:
         Similarity of the seed pairs at the stage, mean over data sets; None without seed pairs.
     floor_terms : sequence of Term
         What the floor is made of.
+    seeds : sequence of ComparedModels
+        The seed pairs behind it.
     terms : sequence of Term
         What the number is made of.
     remark : str
@@ -47,6 +49,7 @@ class Contrast:
     by_dataset: Mapping[str, float] = field(default_factory=dict)
     floor: float | None = None
     floor_terms: Sequence[Term] = ()
+    seeds: Sequence[ComparedModels] = ()
     terms: Sequence[Term] = ()
     remark: str = ""
 
@@ -87,6 +90,18 @@ def effect(compared: Sequence[ComparedModels], *, kind: str, stage: str) -> Cont
     if not seeds:
         raise Missing(no_seed_pair(stage))
     return with_floor(difference(seeds, own, stage, own), seeds)
+
+
+def effects_by_floor(
+    compared: Sequence[ComparedModels], *, kind: str, stage: str
+) -> dict[str, Contrast]:
+    """`effect` with each seed pair alone as the floor, by the names of the seed pairs."""
+    seeds = at_end(compared, SEED_KIND, stage)
+    others = [one for one in compared if one.kind != SEED_KIND]
+    return {
+        pair: effect([*others, *(one for one in seeds if one.pair == pair)], kind=kind, stage=stage)
+        for pair in sorted({one.pair for one in seeds})
+    }
 
 
 def change(compared: Sequence[ComparedModels], *, stage: str) -> Contrast:
@@ -265,6 +280,13 @@ def architectures(
 def both_kinds(
     compared: Sequence[ComparedModels], stage: str
 ) -> tuple[list[ComparedModels], list[ComparedModels]]:
+    """The SFT pairs and the RLVR pairs at a stage, at the end of training.
+
+    Raises
+    ------
+    Missing
+        Without pairs of one of the kinds.
+    """
     sft, rlvr = (at_end(compared, kind, stage) for kind in (SFT, RLVR))
     for kind, found in ((SFT, sft), (RLVR, rlvr)):
         if not found:
@@ -292,6 +314,7 @@ def _models(one: ComparedModels) -> tuple[str | None, str | None, str]:
 
 
 def at_end(compared: Iterable[ComparedModels], kind: str, stage: str) -> list[ComparedModels]:
+    """The pairs of a kind at a stage, at the end of training."""
     return [one for one in compared if one.kind == kind and one.stage == stage and one.step is None]
 
 
@@ -316,12 +339,13 @@ def difference(
 
 
 def with_floor(contrast: Contrast, seeds: Sequence[ComparedModels]) -> Contrast:
+    """The contrast with the similarity of seed pairs, where they have all of its data sets."""
     names = [name for name in contrast.by_dataset if any(one.dataset == name for one in seeds)]
     if len(names) < len(contrast.by_dataset):
         return contrast
     terms = [term for name in names for term in _scaled(_mean(seeds, name), 1 / len(names))]
     floor = float(sum(weight * one.value for weight, one in terms))
-    return replace(contrast, floor=floor, floor_terms=terms)
+    return replace(contrast, floor=floor, floor_terms=terms, seeds=seeds)
 
 
 def _mean(members: Iterable[ComparedModels], dataset: str) -> list[Term]:

@@ -1,7 +1,7 @@
 """How far reasoning training moved the models of a claim, in weights and in what they say."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,9 @@ import pandas as pd
 from hrsa.figures.frames import prepare
 from hrsa.reporting.claim_contrasts import RLVR, SFT
 
+DOSE_MATCHED, DOSE_NOT_MATCHED = "dose matched", "dose not matched"
+DOSE_UNKNOWN = "whether the doses match is not known"
+MATCHINGS = (DOSE_MATCHED, DOSE_NOT_MATCHED, DOSE_UNKNOWN)
 MATCHED_WITHIN = 1.5  # factor between two divergences that still count as one dose
 _LABELS = {SFT: "SFT", RLVR: "RLVR"}
 
@@ -44,11 +47,21 @@ class Doses:
     Attributes
     ----------
     own : mapping of instance to Dose
+        At the end of training.
     parents : mapping of instance to instance
+    checkpoints : mapping of (instance, step) to Dose
     """
 
     own: Mapping[str, Dose]
     parents: Mapping[str, str]
+    checkpoints: Mapping[tuple[str, int], Dose] = field(default_factory=dict)
+
+    def at(self, instance: str, step: int | None) -> Dose:
+        """The instance's own dose at a step, or at its end (None)."""
+        unknown = Dose(float("nan"), float("nan"))
+        if step is None:
+            return self.own.get(instance, unknown)
+        return self.checkpoints.get((instance, step), unknown)
 
     def of(self, instance: str) -> tuple[str, Dose]:
         """The dose of the language model behind an instance: its own, else that of its parent.
@@ -80,7 +93,7 @@ class Doses:
 
 
 def doses(table: pd.DataFrame) -> Doses:
-    """Read the table of doses: rows at the end of training.
+    """Read the table of doses.
 
     Parameters
     ----------
@@ -90,33 +103,40 @@ def doses(table: pd.DataFrame) -> Doses:
     numbers = ["relative_weight_change", "kl_to_parent"]
     columns = ["model", "seed", "step", "parent", *numbers]
     frame = prepare(table, columns, "the table of doses")
-    own, parents = {}, {}
-    for row in frame[frame["step"].isna()].to_dict("records"):
+    own, parents, checkpoints = {}, {}, {}
+    for row in frame.to_dict("records"):
         seed = row["seed"]
         instance = str(row["model"]) if pd.isna(seed) else f"{row['model']}.s{int(seed)}"
         weights, kl = (float(pd.to_numeric(row[name], errors="coerce")) for name in numbers)
+        if pd.notna(row["step"]):
+            checkpoints[instance, int(row["step"])] = Dose(weights, kl)
+            continue
         own[instance] = Dose(weights, kl)
         if row["parent"]:
             parents[instance] = str(row["parent"])
-    return Doses(own, parents)
+    return Doses(own, parents, checkpoints)
 
 
 def dose_text(by_kind: Mapping[str, Dose]) -> str:
     """Say the doses of SFT and RLVR and, of both, whether they are matched.
-
-    Matched: the divergences differ by a factor of 1.5 at most.
 
     Parameters
     ----------
     by_kind : mapping of {"sft", "rlvr"} to Dose
     """
     text = "; ".join(f"{_LABELS[kind]}: {dose}" for kind, dose in by_kind.items())
+    return "; ".join(filter(None, [text, matching(by_kind)]))
+
+
+def matching(by_kind: Mapping[str, Dose]) -> str:
+    """Say whether SFT and RLVR have like doses; empty where there are not both.
+
+    Matched: the divergences differ by a factor of 1.5 at most. Where one is not known, nothing can
+    be said.
+    """
     if set(by_kind) != {SFT, RLVR}:
-        return text
-    return f"{text}; {'matched' if is_matched(by_kind) else 'not matched'}"
-
-
-def is_matched(by_kind: Mapping[str, Dose]) -> bool:
-    """Whether both divergences are known, and within a factor of 1.5."""
-    kls = sorted(by_kind[kind].kl for kind in (SFT, RLVR))
-    return bool(np.isfinite(kls).all()) and kls[1] <= MATCHED_WITHIN * kls[0]
+        return ""
+    low, high = sorted(by_kind[kind].kl for kind in (SFT, RLVR))
+    if not np.isfinite([low, high]).all():
+        return DOSE_UNKNOWN
+    return DOSE_MATCHED if high <= MATCHED_WITHIN * low else DOSE_NOT_MATCHED

@@ -13,6 +13,7 @@ from hrsa.reporting.claim_kinds import ABOVE, BELOW
 CONTRASTS = (
     "effect", "change", "alignment", "realignment", "early", "layers", "architectures", "scores",
 )  # fmt: skip
+MATCHED = "matched"
 TESTS = ("direction", "within_margin", "equivalence", "differ")
 _PATH = Path(__file__).with_name("claims.yaml")
 
@@ -58,7 +59,8 @@ def read_claims(path: Path = _PATH) -> list[Claim]:
                 "parts, each and published; the first four are needed."
             ) from error
         for part in claim.parts:
-            _check_part(part, f"{path}, claim {claim.id}")
+            for given in claim.each:
+                _check_part({**part, **given}, f"{path}, claim {claim.id}")
         found.append(claim)
     return found
 
@@ -69,6 +71,11 @@ def _check_part(part: Mapping[str, str], where: str) -> None:
             raise UserError(
                 f"{where}: `{key}` is {part.get(key)!r}; allowed are {', '.join(allowed)}."
             )
+    if "dose" in part and (part["dose"], part["contrast"]) != (MATCHED, "change"):
+        raise UserError(
+            f"{where}: `dose` is {part['dose']!r} and `contrast` {part['contrast']!r}; allowed is "
+            f"`dose: {MATCHED}` with the contrast change."
+        )
     if part["test"] == "direction" and part.get("direction") not in (ABOVE, BELOW):
         raise UserError(
             f"{where}: `direction` is {part.get('direction')!r}; allowed are {ABOVE} and {BELOW}."

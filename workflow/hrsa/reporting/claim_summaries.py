@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from hrsa.reporting.claim_doses import MATCHINGS
+from hrsa.reporting.claim_list import MATCHED
 from hrsa.reporting.claims import headline_claims
 
 
@@ -34,7 +36,10 @@ def _record(row: Mapping[Hashable, Any]) -> dict[str, str]:
     what = {"study": "this study", "published": "published numbers"}[row["source"]]
     entry = entry.removeprefix("published").strip(".").replace("-points", " points")
     entry = entry.replace("within-", "within ±")
-    dose = _text(row["dose"]).removesuffix("; not matched").removesuffix("; matched")
+    entry = entry.replace(f"-{MATCHED}", " at one dose")
+    dose = _text(row["dose"])
+    for said in MATCHINGS:  # the conditions say it too
+        dose = dose.removesuffix(f"; {said}")
     conditions = [_text(row["conditional_on"]), f"doses: {dose}" if dose else ""]
     return {
         "claim": str(row["claim"]),

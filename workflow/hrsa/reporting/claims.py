@@ -14,8 +14,16 @@ import numpy as np
 import pandas as pd
 
 from hrsa.reporting import claim_contrasts as contrasts
-from hrsa.reporting.claim_contrasts import RLVR, SFT, Contrast, Missing, mean_chance
-from hrsa.reporting.claim_doses import Doses, dose_text, doses, is_matched
+from hrsa.reporting.claim_conditions import (
+    OPPOSED,
+    Reach,
+    by_dataset,
+    conditions,
+    hanging_on_floor,
+    score_conditions,
+)
+from hrsa.reporting.claim_contrasts import Contrast, Missing
+from hrsa.reporting.claim_doses import Doses, doses
 from hrsa.reporting.claim_estimates import Arrays, ComparedModels, compared_models, headline
 from hrsa.reporting.claim_kinds import (
     ABOVE,
@@ -29,7 +37,8 @@ from hrsa.reporting.claim_kinds import (
     not_applicable,
     within_margin,
 )
-from hrsa.reporting.claim_list import Claim, read_claims
+from hrsa.reporting.claim_list import MATCHED, Claim, read_claims
+from hrsa.reporting.claim_matched import matched_change
 from hrsa.reporting.claim_scores import (
     estimate_columns,
     published_alignment,
@@ -45,9 +54,7 @@ CLAIM_COLUMNS = (
     "effect", "se", "ci_low", "ci_high", "ci90_low", "ci90_high", "chance", "floor", "margin", "p",
     "p_tost", "verdict", "reason", "conditional_on", "n_seeds", "n_pairs", "dose",
 )  # fmt: skip
-OVER_TEXTS = "the interval is over texts, these models held fixed"
 ALL_PARTS = "all parts hold"
-_MOST_NAMED = 6  # comparisons that are listed by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +133,7 @@ def claims_table(evidence: Evidence, claims: Iterable[Claim] | None = None) -> p
     rows: list[dict[str, Any]] = []
     for claim in read_claims() if claims is None else claims:
         for entry in claim.each:
-            name = ".".join([claim.id, *entry.values()])
+            name = ".".join(filter(None, [claim.id, "-".join(entry.values())]))
             parts = [{**part, **entry} for part in claim.parts]
             rows += _entry_rows(claim, name, parts, evidence)
         if claim.published:
@@ -139,12 +146,17 @@ def _entry_rows(
 ) -> list[dict[str, Any]]:
     if any(part["contrast"] == "scores" for part in parts):
         (part,) = parts
-        of_kind = score_rows(_of_embeddings(evidence), part["kind"])
-        models = _instances(evidence.similarity, part["kind"], "embedding")
-        by_kind = {part["kind"]: evidence.doses.mean(models)} if models else {}
-        found = [{"source": "study", "dose": dose_text(by_kind) or None, **row} for row in of_kind]
-        return [_row(claim, {**row, "id": f"{name}{row['id']}"}) for row in found]
-    rows = [_row(claim, {"id": name, "source": "study", **_tested(p, evidence)}) for p in parts]
+        found = score_rows(_of_embeddings(evidence), part["kind"])
+        of_models = [
+            score_conditions(row, evidence.similarity, evidence.doses, kind=part["kind"])
+            for row in found
+        ]
+        return [
+            _row(claim, {"source": "study", **row, **more, "id": f"{name}{row['id']}"})
+            for row, more in zip(found, of_models, strict=True)
+        ]
+    tested = [_tested(part, evidence) for part in parts]
+    rows = [_row(claim, {"id": name, "source": "study", **one}) for one in tested]
     if len(rows) == 1:
         return rows
     names = _part_names(parts)
@@ -154,17 +166,17 @@ def _entry_rows(
             for part, row in zip(names, rows, strict=True)
         }
     )
-    lax = [
-        f"{part}: {_reach(row)}"
-        for part, row in zip(names, rows, strict=True)
-        if _is_below_chance(row)
+    caveats = [
+        f"{part}: {caveat}"
+        for part, one in zip(names, tested, strict=True)
+        for caveat in one.get("caveats", ())
     ]
     summary = {
         "id": name,
         "source": "study",
         "direction": ALL_PARTS,
         "verdict": whole.verdict,
-        "reason": "; ".join([whole.reason, *lax]),
+        "reason": "; ".join([whole.reason, *caveats]),
         **{key: _shared(rows, key) for key in ("stage", "pairs", "conditional_on", "dose")},
         **{key: _least(rows, key) for key in ("n_seeds", "n_pairs")},
     }
@@ -177,26 +189,6 @@ def _shown_effect(row: Mapping[str, Any]) -> str:
         return ""
     margin = "" if row["margin"] is None else f" (margin {row['margin']:.3f})"
     return f" {row['effect']:+.3f}{margin}".replace("-", "\N{MINUS SIGN}")
-
-
-def _least_similarity(row: Mapping[str, Any]) -> float:
-    """Where the margin ends: 1 − d(floor) − margin."""
-    return float(row["floor"] - row["margin"])
-
-
-def _is_below_chance(row: Mapping[str, Any]) -> bool:
-    known = all(row[key] is not None for key in ("margin", "floor", "chance"))
-    return known and bool(_least_similarity(row) <= row["chance"])
-
-
-def _reach(row: Mapping[str, Any]) -> str:
-    """Say how far the margin reaches, so that a reader sees how lax it is."""
-    text = f"the margin lets the similarity fall to {_least_similarity(row):.3f}"
-    if row["chance"] is None:
-        return text.replace("-", "\N{MINUS SIGN}")
-    if _is_below_chance(row):
-        text += ", no higher than chance, so that hardly anything could exceed it"
-    return f"{text} (chance {row['chance']:.3f})".replace("-", "\N{MINUS SIGN}")
 
 
 def _part_names(parts: Sequence[Mapping[str, str]]) -> list[str]:
@@ -229,28 +221,83 @@ def _tested(part: Mapping[str, str], evidence: Evidence) -> dict[str, Any]:
 def _judged(
     part: Mapping[str, str], compared: list[ComparedModels], evidence: Evidence
 ) -> dict[str, Any]:
-    contrast, verdict = _contrast(part, compared, evidence), None
     if part["contrast"] == "early":
         contrast, verdict = _early(part, compared, evidence)
-    margin = None
-    conditions = _conditions(contrast.compared, evidence)
-    remarks = [contrast.remark, _by_dataset(contrast.by_dataset)]
-    if part["test"] == "within_margin":
-        margin, excess = contrast.beyond_floor(evidence.seed_spread)
-        verdict = within_margin(contrast.estimate, margin, excess=excess)
-        known = {"margin": margin, "floor": contrast.floor, "chance": conditions["chance"]}
-        of_seeds = f"{evidence.seed_spread:g} times the distance of the seed pairs"
-        remarks.append(f"margin: {of_seeds}, 1 − {contrast.floor:.3f}; {_reach(known)}")
-    if verdict is None:
+        return _columns(contrast, verdict, _conditions(contrast, part, evidence))
+    if part.get("dose") == MATCHED:
+        found = matched_change(compared, stage=part["stage"], doses=evidence.doses)
+        about = _conditions(found.contrast, part, evidence, dose=found.dose)
+        return _columns(found.contrast, found.judge(part["direction"]), about)
+    contrast = _contrast(part, compared, evidence)
+    about = _conditions(contrast, part, evidence)
+    if part["test"] != "within_margin":
         verdict = direction(contrast.estimate, part["direction"])
+        return _columns(contrast, verdict, about, by_floor=_by_floor(part, compared, evidence))
+    margin, excess = contrast.beyond_floor(evidence.seed_spread)
+    reach = Reach(margin, float(contrast.floor or 0.0), about["chance"])
+    verdict = reach.judge(within_margin(contrast.estimate, margin, excess=excess))
+    of_seeds = f"{evidence.seed_spread:g} times the distance of the seed pairs"
+    row = _columns(
+        contrast,
+        verdict,
+        about,
+        remarks=[f"margin: {of_seeds}, 1 − {contrast.floor:.3f}; {reach}"],
+        caveats=[str(reach)] if reach.is_below_chance else [],
+        by_floor=_by_floor(part, compared, evidence),
+    )
+    return row | {"margin": margin}
+
+
+def _conditions(
+    contrast: Contrast, part: Mapping[str, str], evidence: Evidence, *, dose: str | None = None
+) -> dict[str, Any]:
+    metric, seeds = part["metric"], contrast.seeds if part["contrast"] == "effect" else ()
+    return conditions(contrast.compared, evidence.doses, metric, seeds=seeds, dose=dose)
+
+
+def _columns(
+    contrast: Contrast,
+    verdict: Verdict,
+    about: Mapping[str, Any],
+    *,
+    remarks: Sequence[str] = (),
+    caveats: Sequence[str] = (),
+    by_floor: Mapping[str, tuple[float, Verdict]] | None = None,
+) -> dict[str, Any]:
+    """The columns of a part, and what a summary of several parts has to repeat of it."""
+    numbers = by_dataset(contrast.by_dataset)
+    hanging = hanging_on_floor(by_floor or {})
+    texts = [verdict.reason, contrast.remark, numbers, *remarks, hanging]
+    repeated = [numbers if OPPOSED in numbers else "", *caveats, hanging]
     return {
         **estimate_columns(contrast.estimate),
         **verdict_columns(verdict),
-        "reason": "; ".join(filter(None, [verdict.reason, *remarks])),
+        "reason": "; ".join(filter(None, texts)),
         "floor": contrast.floor,
-        "margin": margin,
-        **conditions,
+        **about,
+        "caveats": list(filter(None, repeated)),
     }
+
+
+def _by_floor(
+    part: Mapping[str, str], compared: list[ComparedModels], evidence: Evidence
+) -> dict[str, tuple[float, Verdict]]:
+    """The effect and its verdict with each seed pair alone as the floor; else empty."""
+    if part["contrast"] != "effect":
+        return {}
+    found = {}
+    alone = contrasts.effects_by_floor(compared, kind=part["kind"], stage=part["stage"])
+    for pair, contrast in alone.items():
+        try:
+            if part["test"] == "within_margin":
+                margin, excess = contrast.beyond_floor(evidence.seed_spread)
+                verdict = within_margin(contrast.estimate, margin, excess=excess)
+            else:
+                verdict = direction(contrast.estimate, part["direction"])
+        except Missing:
+            continue
+        found[pair] = contrast.estimate.value, verdict
+    return found
 
 
 def _contrast(
@@ -293,11 +340,11 @@ def _differing(
     else:
         names = evidence.architectures
         found, own = contrasts.architectures(compared, stage=stage, names=names)
-    conditions = _conditions(own, evidence)
+    about = conditions(own, evidence.doses, part["metric"])
     result = differ(found)
     if isinstance(result, Verdict):
-        return {**verdict_columns(result), **conditions}
-    return {**_of_difference(result), **verdict_columns(result.verdict), **conditions}
+        return {**verdict_columns(result), **about}
+    return {**_of_difference(result), **verdict_columns(result.verdict), **about}
 
 
 def _of_difference(found: Difference) -> dict[str, Any]:
@@ -329,48 +376,6 @@ def _row(claim: Claim, values: Mapping[str, Any]) -> dict[str, Any]:
     return row | {key: value for key, value in values.items() if key in row}
 
 
-def _by_dataset(numbers: Mapping[str, float]) -> str:
-    """Name the number of each data set where there are several."""
-    if len(numbers) < 2:
-        return ""
-    texts = [
-        f"{name} {value:+.4f}".replace("-", "\N{MINUS SIGN}") for name, value in numbers.items()
-    ]
-    sides = {np.sign(value) for value in numbers.values()}
-    opposed = ", of opposite signs" if {1.0, -1.0} <= sides else ""
-    return f"mean of {' and '.join(texts)}{opposed}"
-
-
-def _conditions(compared: Sequence[ComparedModels], evidence: Evidence) -> dict[str, Any]:
-    runs = list(dict.fromkeys(f"{one.reference} ~ {one.candidate}" for one in compared))
-    named = ", ".join(runs[:_MOST_NAMED])
-    if len(runs) > _MOST_NAMED:
-        named += f" and {len(runs) - _MOST_NAMED} more"
-    pairs = sorted({one.pair for one in compared})
-    seeds = min(
-        len({(one.reference, one.candidate) for one in compared if one.pair == pair})
-        for pair in pairs
-    )
-    datasets = ", ".join(sorted({one.dataset for one in compared}))
-    by_kind = {
-        kind: evidence.doses.mean(one.candidate for one in compared if one.kind == kind)
-        for kind in (SFT, RLVR)
-        if any(one.kind == kind for one in compared)
-    }
-    runs_text = f"runs {named} ({seeds} training seed{'' if seeds == 1 else 's'})"
-    texts = [runs_text, f"data sets {datasets}", OVER_TEXTS]
-    if set(by_kind) == {SFT, RLVR}:
-        texts.append("matched dose" if is_matched(by_kind) else "dose not matched")
-    return {
-        "pairs": ", ".join(pairs),
-        "chance": mean_chance(compared),
-        "conditional_on": "; ".join(texts),
-        "n_seeds": seeds,
-        "n_pairs": len(pairs),
-        "dose": dose_text(by_kind),
-    }
-
-
 def _of_embeddings(evidence: Evidence) -> pd.DataFrame:
     """Differences of scores without those of two backbones, as far as that is known."""
     similarity, differences = evidence.similarity, evidence.differences
@@ -378,14 +383,6 @@ def _of_embeddings(evidence: Evidence) -> pd.DataFrame:
         return differences
     backbones = set(similarity.loc[similarity["stage"] == "backbone", "pair"])
     return differences[~differences["pair"].isin(backbones)]
-
-
-def _instances(similarity: pd.DataFrame, kind: str, stage: str) -> list[str]:
-    """Candidates of the pairs of a kind at a stage."""
-    if similarity.empty:
-        return []
-    rows = similarity[(similarity["kind"] == kind) & (similarity["stage"] == stage)]
-    return sorted(set(rows["candidate"]))
 
 
 def _shared(rows: Sequence[Mapping[str, Any]], key: str) -> str | None:
@@ -400,6 +397,9 @@ def _least(rows: Sequence[Mapping[str, Any]], key: str) -> int | None:
 
 def headline_claims(table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows that judge a whole claim, without those of its parts."""
-    ids = list(table["id"])
-    is_part = [any(one != other and one.startswith(f"{other}.") for other in ids) for one in ids]
+    rows = list(zip(table["source"], table["id"], strict=True))
+    is_part = [
+        any(source == whose and one.startswith(f"{other}.") for whose, other in rows)
+        for source, one in rows
+    ]
     return table[~np.array(is_part, dtype=bool)]
