@@ -64,7 +64,7 @@ EFFECTS = {
     **dict.fromkeys(("value", "floor", "effect", "se", "ci_low", "ci_high"), NUMBER),
     "interval_method": TEXT,
     "n_seeds": WHOLE,
-    "note": TEXT,
+    **dict.fromkeys(("dose", "note"), TEXT),
 }
 
 SPLIT_HALF = {

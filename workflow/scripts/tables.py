@@ -6,6 +6,7 @@ with job(snakemake):
     from pathlib import Path
 
     from hrsa.benchmarks.aggregation import suite_means
+    from hrsa.reporting.doses import doses
     from hrsa.reporting.effects import Neighbours, effects_table
     from hrsa.reporting.floors import with_floors, with_holm
     from hrsa.reporting.replicates import read_replicates
@@ -37,6 +38,7 @@ with job(snakemake):
                 ks=snakemake.params.k or [],
                 exclusions=[name for name in EXCLUSIONS if name in excluded],
             ),
+            doses=doses(tables["dose"]) if "dose" in tables else None,
         )
         effects = typed([effects], EFFECTS).sort_values(list(EFFECTS), ignore_index=True)
         tables["effects"] = effects

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hrsa.reporting.doses import Dose, Doses
 from hrsa.reporting.effects import (
     EFFECT_COLUMNS,
     GIVEN_PROBES,
@@ -139,6 +140,24 @@ def test_sft_minus_rlvr_is_joint_and_needs_no_floor(study, tmp_path):
     assert found["se"] == pytest.approx(jackknife_standard_error(direct[3, 3]), rel=1e-10)
     assert (found["note"], found["n_seeds"]) == (OF_KINDS, 1)
     assert pd.isna(found["floor"])
+
+
+def test_how_far_the_models_moved_stands_beside_each_effect(study, tmp_path):
+    moved = Doses(
+        own={
+            "base-sft.s0": Dose(0.1, 2.0),
+            "base-sft.s1": Dose(0.1, 3.0),
+            "base-rlvr.s0": Dose(0.01, 0.02),
+        },
+        parents={},
+    )
+    effects = study.effects(tmp_path, doses=moved)
+    assert one(effects, "base-sft", 2)["dose"] == "weights 0.1, KL 2.5"
+    both = "SFT: weights 0.1, KL 2.5; RLVR: weights 0.01, KL 0.02; dose not matched"
+    assert one(effects, "base-sft − base-rlvr", 2)["dose"] == both
+    without = study.effects(tmp_path)
+    assert pd.isna(one(without, "base-sft", 2)["dose"])
+    assert one(without, "base-sft − base-rlvr", 2)["dose"].endswith("is not known")
 
 
 def test_rows_are_of_matched_layers_and_their_mean_at_the_end_of_training(study, tmp_path):

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hrsa.reporting.claim_contrasts import RLVR, SFT, mean_chance
-from hrsa.reporting.claim_doses import Doses, dose_text, matching
+from hrsa.reporting.claim_contrasts import mean_chance
 from hrsa.reporting.claim_estimates import ComparedModels
 from hrsa.reporting.claim_kinds import INCONCLUSIVE, SUPPORTED, Verdict
+from hrsa.reporting.doses import RLVR, SFT, Doses, dose_text, matching
 from hrsa.reporting.effects import GIVEN_PROBES
 
 OVER_TEXTS = "the interval is over texts, these models held fixed"
 OPPOSED = ", of opposite signs"
+HANGS = ": the verdict hangs on which seed pairs are the floor"
 READ_AT_ONE_DOSE = "both read at one dose"
 _MINUS = "\N{MINUS SIGN}"
 _MOST_NAMED = 6  # comparisons that are listed by name
@@ -161,7 +162,7 @@ def hanging_on_floor(by_floor: Mapping[str, tuple[float, Verdict]]) -> str:
         for pair, (value, verdict) in by_floor.items()
     )
     verdicts = {verdict.verdict for _, verdict in by_floor.values()}
-    hangs = ": the verdict hangs on which seed pairs are the floor" if len(verdicts) > 1 else ""
+    hangs = HANGS if len(verdicts) > 1 else ""
     return f"with one seed pair alone as the floor {each}{hangs}"
 
 

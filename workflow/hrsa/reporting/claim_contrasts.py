@@ -8,10 +8,10 @@ import numpy as np
 
 from hrsa.reporting.claim_estimates import ROUNDING, ComparedModels, Term, combined
 from hrsa.reporting.claim_kinds import Estimated
+from hrsa.reporting.doses import RLVR, SFT
 from hrsa.statistics.floors import SEED_KIND
 from hrsa.statistics.replicates import Estimate
 
-SFT, RLVR = "sft", "rlvr"
 EARLY = 0.5  # share of the steps, and of the realignment
 
 

@@ -8,8 +8,6 @@ from itertools import pairwise
 import numpy as np
 
 from hrsa.reporting.claim_contrasts import (
-    RLVR,
-    SFT,
     Contrast,
     Missing,
     at_end,
@@ -17,9 +15,9 @@ from hrsa.reporting.claim_contrasts import (
     difference,
     with_floor,
 )
-from hrsa.reporting.claim_doses import Doses
 from hrsa.reporting.claim_estimates import ComparedModels
 from hrsa.reporting.claim_kinds import INCONCLUSIVE, Estimated, Verdict, direction
+from hrsa.reporting.doses import RLVR, SFT, Doses
 from hrsa.statistics.floors import SEED_KIND
 from hrsa.statistics.replicates import estimate, linear_combination
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from hrsa.reporting.claim_doses import MATCHINGS
 from hrsa.reporting.claim_list import MATCHED
 from hrsa.reporting.claims import headline_claims
+from hrsa.reporting.doses import MATCHINGS
 
 
 def claims_summary(claims: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from hrsa.reporting import claim_contrasts as contrasts
 from hrsa.reporting.claim_conditions import (
+    HANGS,
     OPPOSED,
     Reach,
     by_dataset,
@@ -23,7 +24,6 @@ from hrsa.reporting.claim_conditions import (
     score_conditions,
 )
 from hrsa.reporting.claim_contrasts import Contrast, Missing
-from hrsa.reporting.claim_doses import Doses, doses
 from hrsa.reporting.claim_estimates import Arrays, ComparedModels, compared_models, headline
 from hrsa.reporting.claim_kinds import (
     ABOVE,
@@ -46,6 +46,7 @@ from hrsa.reporting.claim_scores import (
     score_rows,
     verdict_columns,
 )
+from hrsa.reporting.doses import Doses, doses
 from hrsa.reporting.effects import Neighbours
 from hrsa.reporting.replicates import Comparison
 
@@ -268,14 +269,14 @@ def _columns(
     numbers = by_dataset(contrast.by_dataset)
     hanging = hanging_on_floor(by_floor or {})
     texts = [verdict.reason, contrast.remark, numbers, *remarks, hanging]
-    repeated = [numbers if OPPOSED in numbers else "", *caveats, hanging]
+    repeated = [text for text in (numbers, hanging) if OPPOSED in text or HANGS in text]
     return {
         **estimate_columns(contrast.estimate),
         **verdict_columns(verdict),
         "reason": "; ".join(filter(None, texts)),
         "floor": contrast.floor,
         **about,
-        "caveats": list(filter(None, repeated)),
+        "caveats": [*caveats, *repeated],
     }
 
 

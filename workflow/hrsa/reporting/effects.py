@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hrsa.figures.frames import HEADLINES, MEAN_LAYER, Headline, headline_cells, prepare_similarity
+from hrsa.reporting.doses import RLVR, SFT, UNKNOWN, Dose, Doses, dose_text
 from hrsa.reporting.replicates import (
     Cell,
     CellReplicates,
@@ -21,7 +22,7 @@ from hrsa.statistics.resampling import Interval
 
 EFFECT_COLUMNS = (
     "pair", "kind", "stage", "dataset", "metric", "statistic", "variant", "k", "layer", "value",
-    "floor", "effect", "se", "ci_low", "ci_high", "interval_method", "n_seeds", "note",
+    "floor", "effect", "se", "ci_low", "ci_high", "interval_method", "n_seeds", "dose", "note",
 )  # fmt: skip
 NO_FLOOR = "no seed pair at this stage has this value: no floor, no effect"
 ONE_SEED_PAIR = "floor of one seed pair"
@@ -30,7 +31,7 @@ GIVEN_PROBES = "the interval is given the fitted probes"
 UNDEFINED = "no interval: undefined without some of the samples"
 NOT_JOINT = "no interval: the pairs were compared on other rows"
 OF_KINDS = "value and effect are differences SFT − RLVR, the floor cancels"
-KINDS = ("sft", "rlvr")
+KINDS = (SFT, RLVR)
 _MEAN: Cell = (MEAN_LAYER, MEAN_LAYER)
 Term = tuple[float, Estimate]
 
@@ -56,16 +57,22 @@ class _Row(NamedTuple):
 class _Group:
     """One headline number at one stage on one data set.
 
-    ``estimates`` has one per seed, by pair and cell.
+    ``estimates`` has one per seed, by pair and cell; ``candidates`` are instances by pair.
     """
 
     labels: dict[str, Any]
     kinds: dict[str, str]
+    candidates: dict[str, list[str]]
+    doses: Doses
     estimates: dict[tuple[str, Cell], list[Estimate]] = field(default_factory=dict)
 
     def pairs(self, *kinds: str) -> list[str]:
         """Names of the pairs of some kinds."""
         return sorted(pair for pair, kind in self.kinds.items() if kind in kinds)
+
+    def dose(self, pairs: Sequence[str]) -> Dose:
+        """Mean dose of the language models behind the candidates of some pairs."""
+        return self.doses.mean(name for pair in pairs for name in self.candidates[pair])
 
     def cells(self, pair: str) -> list[Cell]:
         """Cells of a pair, the mean over layers first."""
@@ -82,6 +89,7 @@ def effects_table(
     replicates: Mapping[Comparison, Mapping[str, np.ndarray]],
     *,
     neighbours: Neighbours | None = None,
+    doses: Doses | None = None,
 ) -> pd.DataFrame:
     """Effect of each pair beyond the seed floor, d(pair) − d(floor) with d = 1 − value.
 
@@ -93,6 +101,8 @@ def effects_table(
         Arrays of each comparison (`hrsa.reporting.replicates.read_replicates`).
     neighbours : Neighbours, optional
         Needed for the replicates of k-NN overlap.
+    doses : Doses, optional
+        How far the language models moved, for the column `dose`.
 
     Returns
     -------
@@ -102,13 +112,15 @@ def effects_table(
         is the mean over the pair's seeds, `floor` the mean over the stage's seed pairs (each its
         own mean over seeds), `effect` = floor − value: above 0 where the pair is less alike than
         two seeds. Further rows (kind "sft − rlvr") are the difference of the two kinds' effects.
+        `dose` says, as text, how far the language models behind the candidates moved.
         The interval is over texts, from joint replicates, the trained models held fixed.
     """
     frame = prepare_similarity(similarity)
     frame = frame[frame["step"].isna() & frame["value"].notna()]
     records: list[dict[str, Any]] = []
     for headline in HEADLINES:
-        for group in _groups(headline_cells(frame, headline), replicates, neighbours, headline):
+        cells = headline_cells(frame, headline)
+        for group in _groups(cells, replicates, neighbours, headline, doses or Doses({}, {})):
             for pair in sorted(set(group.kinds) - set(group.pairs(SEED_KIND))):
                 records += [_effect(group, pair, cell) for cell in group.cells(pair)]
             records += _kind_differences(group)
@@ -120,6 +132,7 @@ def _groups(
     replicates: Mapping[Comparison, Mapping[str, np.ndarray]],
     neighbours: Neighbours | None,
     headline: Headline,
+    doses: Doses,
 ) -> Iterator[_Group]:
     for (stage, dataset), of_stage in rows.groupby(["stage", "dataset"], sort=True):
         labels: dict[str, Any] = {
@@ -131,7 +144,10 @@ def _groups(
             "k": headline.k,
         }
         kinds = dict(zip(of_stage["pair"], of_stage["kind"], strict=True))
-        group = _Group(labels, kinds)
+        candidates = {
+            str(pair): sorted(set(own)) for pair, own in of_stage.groupby("pair")["candidate"]
+        }
+        group = _Group(labels, kinds, candidates, doses)
         keys = ["pair", "reference", "candidate"]
         for models, compared in of_stage.groupby(keys, sort=True):
             pair, reference, candidate = map(str, models)
@@ -189,7 +205,7 @@ def _effect(group: _Group, pair: str, cell: Cell) -> dict[str, Any]:
     pairs_with_floor = [name for name in seeds if (name, cell) in group.estimates]
     own, floor = group.mean([pair], cell), group.mean(seeds, cell)
     record = _record(group, pair, group.kinds[pair], cell) | {"value": _value(own)}
-    record["n_seeds"] = len(own)
+    record |= {"n_seeds": len(own), "dose": _known(group.dose([pair]))}
     if not floor:
         return _with_notes(record, NO_FLOOR)
     record = _with_notes(record, ONE_SEED_PAIR if len(pairs_with_floor) == 1 else "")
@@ -209,8 +225,14 @@ def _kind_differences(group: _Group) -> list[dict[str, Any]]:
         record["value"] = _value(_difference(sft, rlvr))
         seeds = [group.estimates.get((pair, cell), []) for pairs in kinds for pair in pairs]
         record["n_seeds"] = min(len(found) for found in seeds if found)
+        by_kind = dict(zip(KINDS, map(group.dose, kinds), strict=True))
+        record["dose"] = dose_text(by_kind)
         records.append(_with_effect(_with_notes(record, OF_KINDS), _difference(rlvr, sft)))
     return records
+
+
+def _known(dose: Dose) -> str | None:
+    return None if str(dose) == UNKNOWN else str(dose)
 
 
 def _record(group: _Group, pair: str, kind: str, cell: Cell) -> dict[str, Any]:

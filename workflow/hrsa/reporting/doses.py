@@ -1,4 +1,4 @@
-"""How far reasoning training moved the models of a claim, in weights and in what they say."""
+"""How far reasoning training moved models, in weights and in what they say."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from hrsa.figures.frames import prepare
-from hrsa.reporting.claim_contrasts import RLVR, SFT
 
+SFT, RLVR = "sft", "rlvr"
 DOSE_MATCHED, DOSE_NOT_MATCHED = "dose matched", "dose not matched"
 DOSE_UNKNOWN = "whether the doses match is not known"
 MATCHINGS = (DOSE_MATCHED, DOSE_NOT_MATCHED, DOSE_UNKNOWN)
+UNKNOWN = "unknown"
 MATCHED_WITHIN = 1.5  # factor between two divergences that still count as one dose
 _LABELS = {SFT: "SFT", RLVR: "RLVR"}
 
@@ -37,7 +38,7 @@ class Dose:
             for name, value in (("weights", self.weights), ("KL", self.kl))
             if np.isfinite(value)
         ]
-        return ", ".join(known) or "unknown"
+        return ", ".join(known) or UNKNOWN
 
 
 @dataclass(frozen=True, eq=False)
