@@ -1,15 +1,16 @@
 """How often each kind of claim gets which verdict, when the truth is known.
 
 A data set is the differences of n units (tasks or seeds), normal, of standard deviation 1; the
-margin is 1. Truths: "same" (0), "different but negligible" (0.4) and "different" (2.5). The strong
-design has 60 units, the weak one 4. Claims whose margin is estimated too (a multiple of the seed
-floor) get 25 blocks of samples with joint errors, as similarities do.
+margin is 1. Truths: "same" (0), "different but negligible" (0.4), "at the margin" (1) and
+"different" (2.5). The strong design has 60 units, the weak one 4. Claims whose margin is estimated
+too (a multiple of the seed floor) get replicates with joint errors, as similarities do: of 25
+blocks of samples, of pairs of deletions (k-NN overlap) or of the bootstrap (probe).
 
 `python tests/simulation/verdict_rates.py` prints the rates.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,19 @@ from hrsa.reporting.claim_kinds import (
     equivalence,
     within_margin,
 )
+from hrsa.statistics.paired_deletion import paired_deletions
 from hrsa.statistics.power import difference_power, equivalence_power
-from hrsa.statistics.replicates import estimate
+from hrsa.statistics.replicates import Estimate, Scheme, estimate
 
 DATA_SETS = 2000
-SPREAD, MARGIN, SEED_SPREAD, BLOCKS = 1.0, 1.0, 2.0, 25
-TRUTHS = {"same": 0.0, "different but negligible": 0.4, "different": 2.5}
+SPREAD, MARGIN, SEED_SPREAD = 1.0, 1.0, 2.0
+BLOCKS, SAMPLES, DRAWS = 25, 100, 400
+TRUTHS = {
+    "same": 0.0,
+    "different but negligible": 0.4,
+    "at the margin": MARGIN,
+    "different": 2.5,
+}
 UNITS = {"strong": 60, "weak": 4}
 LAYERS = 4
 
@@ -60,20 +68,36 @@ def _within_margin(design: str, truth: float) -> list[Verdict]:
     return [within_margin(one, MARGIN) for one in estimates(design, truth, 3)]
 
 
-def _within_seed_spread(design: str, truth: float) -> list[Verdict]:
+def _within_seed_spread(scheme: Scheme, design: str, truth: float) -> list[Verdict]:
     """The margin is 2 × the floor's distance, measured on the same texts as the pair's."""
-    block_spread = {"strong": 0.5, "weak": 8.0}[design]
+    weights = _weights(scheme)
+    n = weights.shape[1]
+    spread = {"strong": 0.5, "weak": 8.0}[design] * np.sqrt(n / BLOCKS)
     floor, rng = MARGIN / SEED_SPREAD, np.random.default_rng([4, len(design)])
-    shared = rng.normal(0, block_spread, (DATA_SETS, BLOCKS))
-    own = floor + truth + shared + rng.normal(0, block_spread, (DATA_SETS, BLOCKS))
-    seeds = floor + 0.5 * shared + rng.normal(0, 0.5 * block_spread, (DATA_SETS, BLOCKS))
-    return [_judged(pair, of_seeds) for pair, of_seeds in zip(own, seeds, strict=True)]
+    shared = rng.normal(0, spread, (DATA_SETS, n))
+    own = floor + truth + shared + rng.normal(0, spread, (DATA_SETS, n))
+    seeds = floor + 0.5 * shared + rng.normal(0, 0.5 * spread, (DATA_SETS, n))
+    both = [zip(data.mean(axis=1), data @ weights.T, strict=True) for data in (own, seeds)]
+    return [
+        _judged(*(estimate(*one, scheme=scheme, n_samples=n) for one in found))
+        for found in zip(*both, strict=True)
+    ]
 
 
-def _judged(pair: np.ndarray, seeds: np.ndarray) -> Verdict:
-    d_pair, d_floor = (
-        estimate(blocks.mean(), (blocks.sum() - blocks) / (BLOCKS - 1)) for blocks in (pair, seeds)
-    )
+@cache
+def _weights(scheme: Scheme) -> np.ndarray:
+    """What a sample (a block) weighs in the mean of each replicate, (n_replicates, n_samples)."""
+    if scheme == "blocks":
+        kept = 1.0 - np.eye(BLOCKS)
+    elif scheme == "pairs":
+        kept = 1.0 - paired_deletions(SAMPLES)
+    else:
+        rng = np.random.default_rng(8)
+        kept = rng.multinomial(SAMPLES, np.full(SAMPLES, 1 / SAMPLES), DRAWS).astype(float)
+    return kept / kept.sum(axis=1, keepdims=True)
+
+
+def _judged(d_pair: Estimate, d_floor: Estimate) -> Verdict:
     effect = combined([(1.0, d_pair), (-1.0, d_floor)])
     excess = combined([(1.0, d_pair), (-1.0 - SEED_SPREAD, d_floor)])
     margin = max(SEED_SPREAD * d_floor.value, 1e-9)
@@ -113,7 +137,9 @@ KINDS: dict[str, Callable[[str, float], list[Verdict]]] = {
     "equivalence": _equivalence,
     "direction": _direction,
     "within margin": _within_margin,
-    "within seed spread": _within_seed_spread,
+    "within seed spread": partial(_within_seed_spread, "blocks"),
+    "within seed spread, pairs of deletions": partial(_within_seed_spread, "pairs"),
+    "within seed spread, bootstrap": partial(_within_seed_spread, "bootstrap"),
     "conjunction": _conjunction,
     "differ": _differ,
 }

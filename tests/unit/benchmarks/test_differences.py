@@ -20,6 +20,7 @@ from hrsa.benchmarks.differences import (
 )
 from hrsa.benchmarks.paired_items import DifferentItems, item_difference
 from hrsa.errors import UserError
+from hrsa.reporting.claim_scores import score_rows
 from hrsa.reporting.differences import differences_summary, unmatched_items, untested_items
 from hrsa.statistics.blocks import balanced_blocks
 from hrsa_workflow.tables import DIFFERENCES, typed
@@ -102,12 +103,12 @@ def without(evaluation, *tasks):
     return Evaluation(scores=scores[~scores["task"].isin(tasks)], items=evaluation.items)
 
 
-def beside_chance(evaluations, **tasks):
+def beside_chance(evaluations, *, level=0.25, **tasks):
     """Say where the interval of each task begins, of the models of a and of those of b."""
     for name, evaluation in evaluations.items():
         lows = {task: ends["ab".index(name[0])] for task, ends in tasks.items()}
         scores = evaluation.scores
-        chance = np.where(scores["task"].isin(list(lows)), 0.25, np.nan)
+        chance = np.where(scores["task"].isin(list(lows)), level, np.nan)
         found = scores.assign(chance=chance, ci_low=scores["task"].map(lows))
         evaluations[name] = Evaluation(scores=found, items=evaluation.items)
     return evaluations
@@ -288,14 +289,28 @@ def test_a_task_at_chance_keeps_its_rows_and_is_left_out_of_means(trained):
     table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
     suite = only(table, level="seeds", task=None)
     assert suite["delta"] == pytest.approx(0.04)  # of One alone
-    assert suite["note"].endswith("without Two, where both models are at chance")
+    assert suite["note"].endswith("without Two, where neither model is shown above chance")
     assert only(table, level="tasks", seed=None)["n"] == 1
     of_two = table[table["task"] == "Two"]
     assert len(of_two) == 4  # over the items of three seeds, and over seeds
-    assert of_two["note"].str.endswith("both models at chance: equality says nothing").all()
+    said = "neither model is shown above chance: equality says nothing"
+    assert of_two["note"].str.endswith(said).all()
     kept = [name for name in DIFFERENCE_COLUMNS if name != "note"]
     pd.testing.assert_frame_equal(of_two[kept], before.loc[before["task"] == "Two", kept])
-    assert not table.loc[table["task"] == "One", "note"].str.contains("at chance").any()
+    assert not table.loc[table["task"] == "One", "note"].str.contains("chance").any()
+
+
+def test_a_difference_on_a_task_at_chance_stands_and_its_note_says_nothing_of_equality(trained):
+    for seed, value in enumerate((0.1, 0.101, 0.102)):
+        trained[f"b.s{seed}"].scores.loc[1, "value"] = value
+    table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.05)), margins=(0.05, 0.5))
+    over_seeds = table[(table["level"] == "seeds") & (table["task"] == "Two")]
+    assert over_seeds["verdict"].tolist() == ["different", "equivalent and different"]
+    assert over_seeds["note"].str.endswith("; neither model is shown above chance").all()
+    untested = table[(table["level"] == "items") & (table["task"] == "Two")]
+    assert untested["note"].str.endswith("equality says nothing").all()
+    summary = differences_summary(typed([table], DIFFERENCES)).set_index("task")["note"]
+    assert summary["Two"] == "neither model is shown above chance"
 
 
 @pytest.mark.parametrize("lows", [(0.26, 0.1), (0.1, 0.26), (math.nan, 0.1), (0.1, math.nan)])
@@ -306,7 +321,22 @@ def test_a_task_counts_if_either_model_is_above_chance_or_that_is_not_known(trai
     )
 
 
-def test_a_model_is_above_chance_by_its_mean_over_seeds_and_not_by_one_seed(trained):
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_model_whose_items_are_above_chance_on_average_over_seeds_counts(evaluated, side):
+    """Each seed is right on other items, so that all are above chance and none alone is."""
+    evaluations = {}
+    for name in (f"{model}.s{seed}" for model in "ab" for seed in range(3)):
+        right = np.arange(60) % 3 == int(name[-1])
+        tasks = retrieval(One=np.where(right, 0.6, 0.05 if name[0] == side else 0.0), Two=0.5)
+        evaluations[name] = evaluated(name, tasks)
+    # means 0.233 and 0.2; the interval of a single seed begins at about 0.17
+    beside_chance(evaluations, level=0.22, One=(0.17, 0.17))
+    table = table_of([0, 1, 2], evaluations)
+    assert only(table, level="tasks", seed=None)["n"] == 2
+    assert not table["note"].str.contains("chance").any()
+
+
+def test_without_items_a_model_is_above_chance_by_the_mean_of_its_seeds_ends(trained):
     beside_chance(trained, Two=(0.1, 0.1))
     scores = trained["b.s1"].scores
     for low, left_out in ((0.5, True), (0.6, False)):  # means of b: 0.233 and 0.267
@@ -326,12 +356,14 @@ def test_exchanging_the_models_leaves_out_the_same_tasks(trained):
 
 
 def test_without_any_task_above_chance_there_is_no_mean(trained):
-    table = table_of([0, 1, 2], beside_chance(trained, One=(0.2, 0.2), Two=(0.2, 0.2)))
+    beside_chance(trained, level=0.9, One=(0.2, 0.2), Two=(0.2, 0.2))
+    table = table_of([0, 1, 2], trained)
     means = table[table["task"].isna()]
     assert means["level"].tolist() == ["seeds", *["tasks"] * 4]
     assert means[STATISTICS].isna().all(axis=None)
     reason = (
-        "no mean over tasks: no task is left; without One, Two, where both models are at chance"
+        "no mean over tasks: no task is left; "
+        "without One, Two, where neither model is shown above chance"
     )
     assert set(means["note"]) == {reason}
     assert only(table, level="seeds", task="One")["verdict"]
@@ -350,11 +382,25 @@ def test_pairs_without_shared_tasks_have_no_rows(evaluated):
     assert typed([table], DIFFERENCES).dtypes.equals(typed([], DIFFERENCES).dtypes)
 
 
-def test_one_reference_for_all_seeds_is_said(trained):
-    couples = [Couple("a.s0", f"b.s{seed}", seed) for seed in range(3)]
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+def test_one_run_of_a_side_for_all_seeds_is_said_in_the_table_the_report_and_the_claims(
+    trained, side
+):
+    names = [("a.s0", f"b.s{seed}") for seed in range(3)]
+    couples = [
+        Couple(*(one if side == "reference" else reversed(one)), seed)
+        for seed, one in enumerate(names)
+    ]
     pair = BenchmarkPair("a-b", "contrastive", "a.s0", "b", couples)
-    table = differences_table([pair], trained, margins=[0.05])
-    assert "one run of the reference" in only(table, level="seeds", task=None)["note"]
+    table = typed([differences_table([pair], trained, margins=[0.05])], DIFFERENCES)
+    said = f"one run of the {side} for all seeds"
+    assert said in only(table, level="seeds", task=None)["note"].split("; ")
+    summary = differences_summary(table)
+    assert (summary["note"] == said).tolist() == [True, False, True, True]
+    (claim,) = score_rows(table, "contrastive")
+    assert said in claim["conditional_on"].split("; ")
+    (other,) = score_rows(typed([table_of([0, 1, 2], trained)], DIFFERENCES), "rlvr")
+    assert "one run" not in other["conditional_on"]
 
 
 def test_a_row_repeats_for_each_margin_with_its_own_verdict(trained):
@@ -452,9 +498,9 @@ def test_the_report_shows_seeds_and_tasks_and_says_verdicts_in_words(trained):
 def test_the_report_says_which_tasks_are_at_chance(trained):
     table = table_of([0, 1, 2], beside_chance(trained, Two=(0.2, 0.25)))
     summary = differences_summary(typed([table], DIFFERENCES)).set_index("task")["note"]
-    assert summary["mean of local"] == "without Two, where both models are at chance"
+    assert summary["mean of local"] == "without Two, where neither model is shown above chance"
     assert summary["One"] == ""
-    assert summary["Two"] == "both models at chance: equality says nothing"
+    assert summary["Two"] == "neither model is shown above chance: equality says nothing"
 
 
 def test_the_report_shows_items_where_seeds_are_too_few(trained):

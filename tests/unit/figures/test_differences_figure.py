@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT
+from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT, left_out
 from hrsa.figures import style
 from hrsa.figures.differences import forest_of_pairs
 
@@ -55,6 +55,10 @@ def intervals(ax) -> list[tuple[float, float]]:
 def markers(ax, gid="difference") -> list[tuple[float, float]]:
     lines = [line for line in ax.lines if line.get_gid() == gid]
     return [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines]
+
+
+def arrows(ax):
+    return [text for text in ax.texts if text.get_gid() == "arrow"]
 
 
 def test_over_training_seeds_the_mean_and_each_task_have_two_intervals():
@@ -111,7 +115,16 @@ def test_tasks_at_chance_are_hollow():
     fig = forest_of_pairs(table)
     assert markers(fig.axes[0], "hollow") == [(-0.002, 2)]
     assert markers(fig.axes[0]) == [(0.004, 0), (0.01, 1)]
-    assert "Hollow: both models are at chance" in " ".join(said(fig))
+    assert "Hollow: neither model is shown above chance" in " ".join(said(fig))
+
+
+def test_a_mean_that_is_without_a_task_at_chance_is_not_hollow_itself():
+    table = table_of()
+    means = table["task"].isna()
+    table.loc[means, "note"] = "; ".join(["t over training seeds", *left_out([], ["Hard"])])
+    fig = forest_of_pairs(table)
+    assert markers(fig.axes[0], "hollow") == []
+    assert markers(fig.axes[0])[0] == (0.004, 0)
 
 
 def test_a_mean_without_any_task_left_says_so():
@@ -119,7 +132,7 @@ def test_a_mean_without_any_task_left_says_so():
     means = table["task"].isna()
     numbers = ["delta", "ci90_low", "ci90_high", "ci95_low", "ci95_high", "verdict"]
     table.loc[means, numbers] = None
-    table.loc[means, "note"] = f"{NO_TASK_LEFT}; without Easy, Hard, where both models are at …"
+    table.loc[means, "note"] = "; ".join([NO_TASK_LEFT, *left_out([], ["Easy", "Hard"])])
     (ax,) = forest_of_pairs(table).axes
     assert [y for _, y in markers(ax)] == [1, 2]
     assert "no task above chance" in said(ax)
@@ -137,9 +150,38 @@ def test_a_panel_for_each_pair_in_the_tables_order_and_the_colour_of_its_kind():
 def test_a_difference_far_outside_is_an_arrow_with_its_value():
     (ax,) = forest_of_pairs(table_of(Far=-0.4, Near=0.01)).axes
     assert ax.get_xlim() == pytest.approx((-0.1, 0.1))
-    (arrow,) = [text for text in ax.texts if text.get_text() == "−0.40"]
-    assert arrow.arrow_patch is not None
+    (value,) = [text for text in ax.texts if text.get_text() == "−0.40"]
+    (arrow,) = arrows(ax)
+    assert arrow.xy == (-0.1, value.get_position()[1])
     assert all(low > -0.1 for low, _ in intervals(ax))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_part_of_an_arrows_interval_that_is_inside_is_drawn(side):
+    table = table_of(Far=side * 0.11, Near=0.01)
+    far = table["task"] == "Far"
+    for name, half in (("ci90", 0.08), ("ci95", 0.14)):
+        table.loc[far, f"{name}_low"] = side * 0.11 - half
+        table.loc[far, f"{name}_high"] = side * 0.11 + half
+    (ax,) = forest_of_pairs(table).axes
+    (arrow,) = arrows(ax)
+    assert arrow.xy == (side * 0.1, 1)
+    inner = [end for pair in intervals(ax)[2:4] for end in pair if abs(end) < 0.09]
+    assert inner == pytest.approx([side * -0.03, side * 0.03])
+    outer = [end for pair in intervals(ax)[2:4] for end in pair if abs(end) >= 0.09]
+    assert outer == pytest.approx([side * 0.094] * 2)  # under the head of the arrow
+    (value,) = [text for text in ax.texts if text.get_text() in ("+0.11", "−0.11")]
+    assert side * value.get_position()[0] < -0.03  # before the interval, not on it
+
+
+def test_an_arrow_for_a_task_at_chance_is_hollow():
+    table = table_of(Far=0.4, Near=0.01)
+    (solid,) = arrows(forest_of_pairs(table).axes[0])
+    table.loc[table["task"] == "Far", "note"] = f"t over training seeds; {AT_CHANCE}"
+    (hollow,) = arrows(forest_of_pairs(table).axes[0])
+    white = matplotlib.colors.to_rgba("white")
+    assert hollow.arrow_patch.get_facecolor() == white != solid.arrow_patch.get_facecolor()
+    assert hollow.arrow_patch.get_edgecolor() == solid.arrow_patch.get_edgecolor() != white
 
 
 def test_of_many_tasks_only_the_mean_is_drawn():
@@ -158,7 +200,13 @@ def test_several_suites_have_a_mean_each():
 
 def test_no_text_runs_into_another_or_out_of_the_figure():
     few = [table_of(f"base-{name}-emb", seeds=(0, 1)) for name in ("sft", "rlvr")]
-    fig = forest_of_pairs(pd.concat([*few, table_of("other", VeryLongNameOfAReranking=0.3)]))
+    far = table_of("other", VeryLongNameOfAReranking=0.3, Far=0.11, Farther=-0.12)
+    wide = far["task"].isin(["Far", "Farther"])
+    for name, half in (("ci90", 0.09), ("ci95", {"Far": 0.14, "Farther": 0.21})):
+        half = far["task"].map(half) if isinstance(half, dict) else half
+        far.loc[wide, f"{name}_low"] = far["delta"] - half
+        far.loc[wide, f"{name}_high"] = far["delta"] + half
+    fig = forest_of_pairs(pd.concat([*few, far]))
     canvas = FigureCanvasAgg(fig)
     canvas.draw()
     renderer = canvas.get_renderer()

@@ -57,8 +57,10 @@ def test_each_difference_has_its_two_intervals_in_the_colour_of_its_kind():
 def test_an_outlier_is_an_arrow_with_its_value_and_leaves_the_scale_alone():
     ax = forest_plot(table()).axes[0]
     assert ax.get_xlim() == pytest.approx((-1.3, 1.3))
-    (arrow,) = [text for text in ax.texts if text.get_text() == "−12.00"]
+    (value,) = [text for text in ax.texts if text.get_text() == "−12.00"]
+    (arrow,) = [text for text in ax.texts if text.get_gid() == "arrow"]
     assert arrow.arrow_patch is not None
+    assert value.get_position()[1] == arrow.xy[1]
     assert arrow.xy[0] == pytest.approx(-1.3)
     assert not any(low < -1.3 for low, _, _ in drawn_intervals(ax))
 

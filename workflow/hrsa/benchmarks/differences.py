@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT
+from hrsa.benchmarks.chance import NO_TASK_LEFT, at_chance_remark, one_run
 from hrsa.benchmarks.paired_scores import (
     BenchmarkPair,
     Couple,
@@ -43,7 +43,6 @@ DIFFERENCE_COLUMNS = (
     "detectable_difference", "units_needed", "n_items", "note",
 )  # fmt: skip
 ITEMS, SEEDS, TASKS = "items", "seeds", "tasks"
-ONE_REFERENCE = "one run of the reference for all seeds"
 _Test = Callable[..., Equivalence]
 
 
@@ -82,7 +81,8 @@ def differences_table(
         row's own margin would do, all three taking the observed spread for the true one. A test
         that cannot be had leaves its numbers empty, and `note` says why. A task that one of the
         models has no score for has no row, and is left out of means over tasks, as `note` says; so
-        is one on which both models are at chance (`hrsa.benchmarks.chance`), which keeps its rows.
+        is one on which neither model is shown above chance (`hrsa.benchmarks.chance`), which keeps
+        its rows.
 
     Raises
     ------
@@ -97,31 +97,29 @@ def differences_table(
     """
     for margin in margins:
         check_margin(margin)
-    records = [
-        record | tested
-        for pair in pairs
-        for record, test in _pair_tests(pair, evaluations)
-        for tested in _tested(record, test, margins)
-    ]
+    records = [row for pair in pairs for row in _pair_rows(pair, evaluations, margins)]
     return _with_holm(pd.DataFrame(records, columns=list(DIFFERENCE_COLUMNS)))
 
 
-def _pair_tests(
-    pair: BenchmarkPair, evaluations: Mapping[str, Evaluation]
-) -> Iterator[tuple[dict[str, Any], _Test | None]]:
-    """Labels of each row of a pair, and its test; None where `note` already says why not."""
+def _pair_rows(
+    pair: BenchmarkPair, evaluations: Mapping[str, Evaluation], margins: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """All tests of a pair, a row for each margin."""
     cells = [cell for couple in pair.couples for cell in task_differences(couple, evaluations)]
     suites = list(suite_differences(pair, cells, evaluations))
     at_chance = {(suite.name, task) for suite in suites for task in suite.at_chance}
     for record, test in _tests(pair, cells, suites):
-        if (record["suite"], record["task"]) in at_chance:
-            record["note"] = "; ".join(filter(None, [record["note"], AT_CHANCE]))
-        yield record, test
+        for row in _tested(record, test, margins):
+            if (row["suite"], row["task"]) in at_chance:
+                remark = at_chance_remark(row["verdict"])
+                row["note"] = "; ".join(filter(None, [row["note"], remark]))
+            yield row
 
 
 def _tests(
     pair: BenchmarkPair, cells: Sequence[TaskDifference], suites: Sequence[SuiteDifferences]
 ) -> Iterator[tuple[dict[str, Any], _Test | None]]:
+    """Labels of each row of a pair, and its test; None where `note` already says why not."""
     for cell in sorted(cells, key=lambda one: (one.suite, one.task)):
         yield _item_test(pair, cell)
     for suite in suites:
@@ -168,8 +166,8 @@ def _over_seeds(
             f"{'is' if n == 1 else 'are'} {n}; the rows over items are of these training runs"
         )
         return record | {"n": n, "note": "; ".join([refused, *remarks])}, None
-    one_run = [ONE_REFERENCE] if len({one.reference for one in couples}) == 1 else []
-    note = "; ".join(["t over training seeds", *one_run, *remarks])
+    single = one_run([one.reference for one in couples], [one.candidate for one in couples])
+    note = "; ".join(["t over training seeds", *single, *remarks])
     test = partial(paired_equivalence, deltas.mean(axis=1))
     return record | {"n": n, "note": note}, test
 
@@ -232,11 +230,12 @@ def _tested(
     """Results of a row for each margin."""
     for margin in margins:
         if test is None:
-            yield {"margin": float(margin)}
+            yield {**record, "margin": float(margin)}
             continue
         found = test(margin=margin)
         design, remarks = _design(found, record["level"])
         yield {
+            **record,
             "delta": found.difference,
             "se": found.se,
             "df": float(found.df),

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT
+from hrsa.benchmarks.chance import NO_TASK_LEFT, remark_at_chance
 from hrsa.benchmarks.differences import ITEMS, SEEDS, TASKS
 from hrsa.figures import style
 from hrsa.figures.forest import draw_difference, listed, shade_margins
@@ -38,7 +38,7 @@ class _Line:
 
     @property
     def is_at_chance(self) -> bool:
-        return bool(self.tests["note"].str.contains(AT_CHANCE, na=False).any())
+        return any(self.tests["note"].map(remark_at_chance))
 
     @property
     def verdicts(self) -> str:
@@ -60,7 +60,8 @@ def forest_of_pairs(differences: pd.DataFrame) -> Figure:
         Of `hrsa.benchmarks.differences.differences_table`. The mean over tasks is that over
         training seeds where these were tested, else that over tasks; a task is tested over training
         seeds, else over its items for each seed. Pairs stay in the table's order. A difference far
-        outside the margins is an arrow at the edge, so that it does not press the others together.
+        outside the margins is an arrow at the edge, so that it does not press the others together,
+        beside the part of its interval that is inside.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def forest_of_pairs(differences: pd.DataFrame) -> Figure:
         subtitle=_subtitle(margins, panels),
         notes="The scale is the same in all panels and ends at "
         f"±{_VIEW * margins[-1]:g}: intervals are cut there, and an arrow is a difference beyond "
-        "it." + _of_many_tasks(narrowest),
+        "it, with its value." + _of_many_tasks(narrowest),
         legend=[(style.kind_colour(kind), style.kind_label(kind)) for kind in _kinds(panels)],
     )
     grid = fig.add_gridspec(len(heights), columns, height_ratios=heights)
@@ -119,8 +120,8 @@ def _subtitle(margins: list[float], panels: dict[str, list[_Line]]) -> str:
         f"verdict at ±{margins[0]:g}. Equivalent: the 90 % interval lies inside the margin; "
         "different: the 95 % interval leaves out 0; both can hold."
         + (
-            " Hollow: both models are at chance on the task, so that equality says nothing, and "
-            "the mean is without it."
+            " Hollow: neither model is shown above chance on the task; equal scores say nothing "
+            "there, and the mean is without it."
             if at_chance
             else ""
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hrsa.benchmarks.chance import AT_CHANCE, NO_TASK_LEFT, remarks_on_tasks
+from hrsa.benchmarks.chance import NO_TASK_LEFT, remark_at_chance, remarks_on_tasks
 from hrsa.benchmarks.differences import ITEMS, SEEDS
 from hrsa.benchmarks.paired_items import DIFFERENT_ITEMS
 from hrsa.statistics.equivalence import INCONCLUSIVE
@@ -28,8 +28,8 @@ def differences_summary(table: pd.DataFrame) -> pd.DataFrame:
         each task, tested over training seeds or, where they are too few, over its items, seed by
         seed. Column `over` says what is random, and how many there are. An inconclusive test says
         how many would do for models that score the same, where these are more. `note` says which
-        tasks a mean is without, and that both models are at chance on a task; a mean that is
-        refused for that has a dash for its numbers.
+        tasks a mean is without, that neither model is shown above chance on a task, and that one
+        side is a single run. A mean that is refused for want of tasks has a dash for its numbers.
     """
     margins = [float(margin) for margin in table["margin"].unique()]
     refused = table["note"].str.startswith(NO_TASK_LEFT, na=False)
@@ -104,11 +104,9 @@ def _line(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _note(row: pd.Series) -> str:
-    """What the note of a test says of tasks at chance and of those that are missing."""
-    if pd.isna(row["note"]):
-        return ""
-    found = [AT_CHANCE] if AT_CHANCE in row["note"] else []
-    return "; ".join([*found, *remarks_on_tasks(row["note"])])
+    """What the note of a test says of chance, of missing tasks and of a side with one run."""
+    note = None if pd.isna(row["note"]) else str(row["note"])
+    return "; ".join(filter(None, [remark_at_chance(note), *remarks_on_tasks(note)]))
 
 
 def _verdict(row: dict[Any, Any]) -> str:
