@@ -348,6 +348,48 @@ class TestScores:
         told = row(claims_table(Evidence(differences=needed)), narrow["id"])["reason"]
         assert told.endswith("9 would show a difference of 0 to be negligible (power 0.8)")
 
+    def test_no_more_units_are_asked_for_than_there_are(self):
+        # 0.018 ± 0.003 differs from 0; for a difference of 0 three seeds would do
+        rows = [("seeds", None, 0.018, 0.001, 2, 3, 0.02)]
+        needed = differences_table(rows).assign(units_needed=3)
+        found = row(claims_table(Evidence(differences=needed)), "rlvr-scores-equal.within-2-points")
+        assert found["verdict"] == INCONCLUSIVE
+        assert "would show" not in found["reason"]
+
+    def test_runs_and_doses_are_those_of_the_row_s_own_pair(self, tmp_path):
+        rows = [("seeds", None, 0.001, 0.001, 2, 3, 0.02)]
+        first = differences_table(rows)
+        second = first.assign(pair="other-rlvr-emb")
+        similarity = PlantedStudy().table()
+        of_pair = similarity["pair"] == "base-rlvr-emb"
+        more = similarity[of_pair].assign(
+            pair="other-rlvr-emb", reference="base-emb.s0", candidate="far-emb.s0"
+        )
+        again = more.assign(reference="base-emb.s1", candidate="far-emb.s1")
+        doses = [
+            *DOSE,
+            ("far", 0, "base", 0.5, 3.0),
+            ("far-emb", 0, "far.s0", 0.09, None),
+            ("far-emb", 1, "far.s0", 0.09, None),
+        ]
+        table = judged(
+            tmp_path,
+            similarity=pd.concat([similarity, more, again]),
+            differences=pd.concat([first, second]),
+            dose=dose_table(doses),
+        )
+        name = "rlvr-scores-equal.within-2-points"
+        own, other = (
+            row(table, f"{name}.{pair}.local") for pair in ("base-rlvr-emb", "other-rlvr-emb")
+        )
+        assert own["dose"] == "RLVR: weights 0.01, KL 0.02"
+        assert other["dose"] == "RLVR: weights 0.5, KL 3"
+        assert own["conditional_on"].endswith("runs base-emb.s0 ~ rlvr-emb.s0")
+        assert other["conditional_on"].endswith(
+            "runs base-emb.s0 ~ far-emb.s0, base-emb.s1 ~ far-emb.s1; "
+            "seeds vary the last training alone, from far.s0 (2)"
+        )
+
     def test_with_two_seeds_tasks_are_tested_and_it_is_said(self):
         rows = [
             ("seeds", None, 0.001, None, None, 2, 0.02),
@@ -371,7 +413,7 @@ class TestScores:
         assert "neither three training seeds nor two tasks" in found["reason"]
 
     def test_tasks_that_the_mean_is_without_are_said(self):
-        without = "without Two, where both models are at chance"
+        without = "without Two, where neither model is shown above chance"
         rows = differences_table([("seeds", None, 0.001, 0.001, 2, 3, 0.02)])
         noted = rows.assign(note=f"t over training seeds; {without}")
         name = "rlvr-scores-equal.within-2-points"
@@ -383,7 +425,8 @@ class TestScores:
         assert together.count(without) == 1
 
     def test_where_no_task_is_left_the_claim_does_not_apply_and_it_is_said_why(self):
-        reason = "no mean over tasks: no task is left; without One, where both models are at chance"
+        without = "without One, where neither model is shown above chance"
+        reason = f"no mean over tasks: no task is left; {without}"
         rows = [(level, None, None, None, None, 3, 0.02) for level in ("seeds", "tasks")]
         table = claims_table(Evidence(differences=differences_table(rows).assign(note=reason)))
         found = row(table, "rlvr-scores-equal.within-2-points")

@@ -45,7 +45,7 @@ def score_rows(differences: pd.DataFrame, kind: str) -> list[dict[str, Any]]:
         Columns of the table of claims; `id` is what follows the claim's own. For each margin a row
         for all pairs and suites together and, where there are several, one for each.
         `conditional_on` says which tasks the means are without: those without a score, and those
-        on which both models are at chance (`hrsa.benchmarks.chance`).
+        on which neither model is shown above chance (`hrsa.benchmarks.chance`).
     """
     own = differences[differences["kind"] == kind] if len(differences) else differences
     if not len(own):
