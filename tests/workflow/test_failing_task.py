@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from hrsa_workflow.code_version import code_version
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
 from local_hub import LocalHub
 
@@ -127,6 +129,10 @@ def test_one_failing_task_leaves_all_others_finished_and_is_run_alone_later(
     folder = checkout.path / "results/suites/benchmarks/base-emb/MTEB-eng-v2"
     record = json.loads((folder / "STS12.record.json").read_text())
     assert record["key"]["revision"] == STS12.partition("@")[2]
-    assert (folder / "STS12.items.parquet").exists()
+    workflow = checkout.path / "workflow"
+    makes_results = workflow / "hrsa_workflow" / "task_results.py"
+    assert record["key"]["code"] == code_version(makes_results, workflow)
+    kept = folder.with_name("MTEB-eng-v2.kept") / "STS12" / "STS12.items.parquet"
+    assert kept.samefile(folder / "STS12.items.parquet")
     finished = checkout.plan()
     assert not finished.counts

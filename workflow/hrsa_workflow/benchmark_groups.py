@@ -42,9 +42,14 @@ class TaskGroup:
     smallest: bool = False
 
     @property
+    def stem(self) -> str:
+        """How the names of all groups of its suite begin, which share what is kept of results."""
+        return self.name.partition(".")[0]
+
+    @property
     def settings(self) -> dict[str, Any]:
-        """What decides its tasks, as plain values."""
-        return asdict(self)
+        """What decides its tasks, as plain values, and the stem."""
+        return asdict(self) | {"stem": self.stem}
 
 
 def benchmark_groups(config: Mapping[str, Any]) -> dict[str, TaskGroup]:
@@ -139,7 +144,7 @@ def entry_sizes(entry: Mapping[str, Any]) -> list[int | None]:
 
 
 def _stem(entry: Mapping[str, Any]) -> str:
-    """How the names of an entry's groups begin."""
+    """How the names of an entry's groups begin; it has no dot, which follows it."""
     return re.sub(r"[^A-Za-z0-9]+", "-", entry.get("suite", NO_SUITE)).strip("-")
 
 

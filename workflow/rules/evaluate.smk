@@ -38,9 +38,12 @@ rule accuracy:
         "../scripts/accuracy.py"
 
 
-# One job for each model and group of tasks. What a job finished is kept beside its results, so that a
-# new task, or one that failed, costs only itself. (An updated folder would not do: after a kill
-# Snakemake 9 does not start again beside its own copy of such a folder.)
+# One job for each model and group of tasks. What a job finished is kept beside its results, in a folder
+# that the groups of a suite share (`<suite>.kept`), so that a new task, one that failed, or another
+# division into groups costs only itself. (An updated folder would not do: after a kill Snakemake 9 does
+# not start again beside its own copy of such a folder.)
+# `result_code` is the code that makes a task's result: a change elsewhere behind the script starts the
+# job again, which then finds all its tasks kept.
 rule evaluate:
     input:
         unpack(lambda w: evaluated_files(w.instance)),
@@ -72,6 +75,7 @@ rule evaluate:
         settings=lambda w: study.evaluation_settings(w.instance),
         data=lambda w: study.task_parts(w.group),
         code=code_version("evaluate.py"),
+        result_code=script_version(WORKFLOW / "hrsa_workflow" / "task_results.py"),
     message:
         "Running the benchmarks {wildcards.group} on {wildcards.instance}"
     script:

@@ -20,5 +20,5 @@ with job(snakemake):
         settings=snakemake.params.settings,
         data=snakemake.params.data,
         attempt=snakemake.params.attempt,
-        code=snakemake.params.code,
+        result_code=snakemake.params.result_code,
     )

@@ -63,6 +63,15 @@ def test_a_number_puts_large_tasks_alone_and_small_ones_together(benchmarks):
     assert len(groups) >= sum(size > limit for size in entry_sizes(entry))
 
 
+@pytest.mark.parametrize("alone", [[], ["CosQA", "StackOverflowQA"], 20_000_000, 1])
+def test_all_groups_of_a_suite_share_what_is_kept_of_it(benchmarks, alone):
+    suites = [{"suite": CODE, "alone": alone}, {"tasks": ["STS17", "STS22.v2"], "alone": 1}]
+    groups = benchmark_groups(benchmarks(tasks=["TopicRetrieval"], suites=suites))
+    stems = {name: group.settings["stem"] for name, group in groups.items()}
+    assert set(stems.values()) == {"local", "MTEB-Code-v1", "mteb"}
+    assert all(name == stem or name.startswith(f"{stem}.") for name, stem in stems.items())
+
+
 @pytest.mark.parametrize(
     "second",
     [
@@ -149,3 +158,16 @@ def test_at_smoke_scale_a_suite_is_its_smallest_task_with_short_texts(study):
     assert config["benchmarks"]["max_length"] == 64
     (task,) = _tasks(group.settings, None, is_lexical=False)
     assert task_size(task.task) == min(entry_sizes({"suite": CODE}))
+
+
+def test_at_smoke_scale_bm25_runs_the_same_task_as_models_or_none(benchmarks):
+    def tasks_of(*names, is_lexical):
+        entry = {"tasks": list(names), "smallest": True}
+        (group,) = benchmark_groups(benchmarks(suites=[entry])).values()
+        return [task.name for task in _tasks(group.settings, None, is_lexical=is_lexical)]
+
+    assert tasks_of("CosQA", "STS17", is_lexical=False) == ["STS17"]
+    assert tasks_of("CosQA", "STS17", is_lexical=True) == []
+    both = [tasks_of("CosQA", "StackOverflowQA", is_lexical=lexical) for lexical in (False, True)]
+    assert both[0] == both[1]
+    assert len(both[0]) == 1

@@ -7,14 +7,13 @@ exists there before all tasks have a score. Here too, with the missing tasks nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from hrsa.errors import UserError
 
-__all__ = ["MEAN_COLUMNS", "suite_means", "task_types"]
+__all__ = ["MEAN_COLUMNS", "suite_means"]
 
 SCORE_COLUMNS = ["suite", "task", "type", "value"]
 MODEL_COLUMNS = ["model", "recipe", "seed", "step"]
@@ -24,9 +23,7 @@ MEAN_COLUMNS = [
 ]
 
 
-def suite_means(
-    scores: pd.DataFrame, *, expected: Mapping[str, Mapping[str, str]] | None = None
-) -> pd.DataFrame:
+def suite_means(scores: pd.DataFrame) -> pd.DataFrame:
     """Take the means of each suite, for each model.
 
     Parameters
@@ -34,9 +31,7 @@ def suite_means(
     scores : DataFrame
         One row per task, with `SCORE_COLUMNS`; `value` is NaN for a task that failed. Of `model`,
         `recipe`, `seed` and `step` those that are there tell models apart.
-    expected
-        Suite -> its tasks -> their types (`task_types`): the tasks that count, which should all
-        have a row. A suite that it leaves out: those that any model has a row for.
+        The tasks of a suite are those that any model has a row for.
 
     Returns
     -------
@@ -61,7 +56,7 @@ def suite_means(
     _check_rows(scores, by)
     rows = []
     for labels, of_model in scores.groupby(by, dropna=False) if by else [((), scores)]:
-        for suite, types in {**_present(scores), **(expected or {})}.items():
+        for suite, types in _present(scores).items():
             one = of_model[of_model["suite"] == suite]
             values = one.set_index("task")["value"].astype(float)
             table = pd.DataFrame({"type": pd.Series(types), "value": values.reindex(list(types))})
@@ -70,11 +65,6 @@ def suite_means(
                 for row in _means(table)
             ]
     return pd.DataFrame(rows, columns=[*by, *MEAN_COLUMNS])
-
-
-def task_types(tasks: Iterable[Any]) -> dict[str, str]:
-    """Give the type of each of some `mteb` tasks, by name."""
-    return {task.metadata.name: task.metadata.type for task in tasks}
 
 
 def _means(table: pd.DataFrame) -> list[dict[str, Any]]:

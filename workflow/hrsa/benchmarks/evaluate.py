@@ -19,11 +19,19 @@ from hrsa.benchmarks.task_runs import (
 )
 from hrsa.models.loading import Attention
 
-__all__ = ["BENCHMARK_COLUMNS", "BM25", "LEXICAL_TYPES", "evaluate", "load_reader"]
+__all__ = [
+    *("BENCHMARK_COLUMNS", "BM25", "LEXICAL_TYPES"),
+    *("evaluate", "load_reader", "takes_part"),
+]
 
 BM25 = "bm25"
 # What BM25 takes part in: it ranks documents and does nothing else.
 LEXICAL_TYPES = ("Retrieval", "InstructionRetrieval")
+
+
+def takes_part(task_type: str, *, lexical: bool) -> bool:
+    """Whether a model takes part in tasks of a type: BM25 (`lexical`) in few, others in all."""
+    return not lexical or task_type in LEXICAL_TYPES
 
 
 def load_reader(
@@ -116,16 +124,17 @@ def evaluate(
     Raises
     ------
     UserError
-        An unknown task, missing data, or a model that cannot be loaded.
+        An unknown task, missing data, a model that cannot be loaded, or an undefined score.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     asked = [generated_task(name, corpus) for name in tasks]
     is_model = isinstance(model, str | Path)
     reader = load_reader(model, attention=attention, device=device) if is_model else model
+    lexical = isinstance(reader, LexicalSearch)
     rows = [
         run_task(reader, task, output=output, seeds=seeds, batch_size=batch_size)
         for task in asked
-        if not isinstance(reader, LexicalSearch) or task.type in LEXICAL_TYPES
+        if takes_part(task.type, lexical=lexical)
     ]
     return pd.DataFrame(rows, columns=BENCHMARK_COLUMNS)

@@ -20,6 +20,7 @@ from hrsa.benchmarks.items import (
     score_of_items,
     strata,
 )
+from hrsa.benchmarks.value_means import same_texts
 
 RESAMPLES = 2000
 QUANTILES = (0.025, 0.975)
@@ -78,8 +79,9 @@ def score_interval(
         Low end, high end, and a note. Where the score is no mean of items, the score of each
         resample is computed anew, and the resamples are shifted so that their mean is the score:
         items that occur twice raise a V-measure, so that an unshifted interval would lie above it.
-        So it is done with several splits or subsets too; their ends are NaN where the score of
-        each resample is undefined.
+        So it is done with several splits or subsets too, and where seeds drew other texts, which
+        are resampled as whole texts, with their values at all seeds. The ends are NaN where the
+        score of each resample is undefined.
 
     Notes
     -----
@@ -92,12 +94,14 @@ def score_interval(
     note = f"interval: percentile bootstrap over {count_items(items)} test items ({item})"
     if n_parts > 1:
         note += f" of {n_parts} splits and subsets, those of one id together,"
-    elif values is not None:
+    elif values is not None and same_texts(items):
         return *bootstrap_interval(values.to_numpy(), seed=seed), note
+    elif values is not None:
+        note += ", each with all the seeds that drew it,"
     note += " of the whole score, shifted so that it is their mean"
     scores = _bootstrapped(task_type, items, seed, metric)
     if not np.isfinite(scores).any():
-        return float("nan"), float("nan"), f"{note}; undefined, as the score is without some items"
+        return float("nan"), float("nan"), f"{note}; undefined, as the score of each resample is"
     shift = score_of_items(task_type, items, metric=metric) - np.nanmean(scores)
     low, high = np.nanquantile(scores + shift, QUANTILES)
     return float(low), float(high), note

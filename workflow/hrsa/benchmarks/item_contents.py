@@ -54,10 +54,11 @@ def by_content(items: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame without that column
-        Rows of one text are one item then, whichever rows of a sample they were.
+        Rows of one text are one item then, whichever rows of a sample they were. Items whose text
+        is not known keep their ids.
     """
     if "content" not in items:
         return items
     same = items.groupby([*STRATA, "item"])["content"].nunique().le(1).all()
-    named = items if same or items["content"].isna().any() else items.assign(item=items["content"])
+    named = items if same else items.assign(item=items["content"].fillna(items["item"]))
     return named.drop(columns="content")

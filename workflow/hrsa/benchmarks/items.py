@@ -21,8 +21,9 @@ PairClassification        label, the columns of `PAIR_SCORES`      average preci
                                                                    them
 ========================  =======================================  =============================
 
-A frame of several runs, which differ in what they draw, has a column `seed` too. Other types whose
-frames have a `value` are read as means of it.
+A frame of several runs, which differ in what they draw, has a column `seed` too, and its score is
+the mean over seeds of each seed's score, whatever texts each of them drew
+(`hrsa.benchmarks.value_means`). Other types whose frames have a `value` are read as means of it.
 
 A task with several splits or subsets has the columns `split` and `subset`, and its score is the
 mean of theirs, each counting the same, as in `mteb` (`TaskResult.get_score`). Ids are unique within
@@ -34,11 +35,13 @@ Where they have nothing to do with each other, that does no harm (`hrsa.benchmar
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hrsa.benchmarks.value_means import item_means, resampled_means
 from hrsa.errors import UserError
 
 # The similarities of pairs that mteb scores: our column, its name for them, and the sign that makes
@@ -52,7 +55,7 @@ PAIR_SCORES: dict[str, tuple[str, int]] = {
 }
 STRATA = ("split", "subset")
 CHUNK = 4_000_000  # numbers in an array of resamples × items, which bounds the memory
-_Score = Callable[[pd.DataFrame, np.ndarray], np.ndarray]
+_Score = Callable[..., np.ndarray]  # of items and counts
 
 
 def strata(items: pd.DataFrame) -> list[pd.DataFrame]:
@@ -94,14 +97,19 @@ def item_values(
     Returns
     -------
     Series of float, shape (n_items,), indexed by `item`, sorted, or None
-        Values are averaged over an item's experiments and seeds. Where there are several splits or
-        subsets, they are levels of the index before `item`. None where the score is no mean:
-        clustering, STS and pair classification, and classification by other scores than accuracy.
+        Values are averaged over an item's experiments and seeds, so that the mean over items is the
+        score; where seeds drew other texts, see `hrsa.benchmarks.value_means.item_means`. Where
+        there are several splits or subsets, they are levels of the index before `item`. None where
+        the score is no mean: clustering, STS and pair classification, and classification by other
+        scores than accuracy.
     """
     if _score_function(task_type, items, metric) is not None or "value" not in items:
         return None
-    by = [*_strata_columns(items), "item"]
-    return items.groupby(by if len(by) > 1 else "item", sort=True, observed=True)["value"].mean()
+    by = _strata_columns(items)
+    if not by:
+        return item_means(items)
+    parts = items.groupby(by if len(by) > 1 else by[0], sort=True, observed=True)
+    return pd.concat({name: item_means(part) for name, part in parts}, names=[*by, "item"])
 
 
 def score_of_items(task_type: str, items: pd.DataFrame, *, metric: str | None = None) -> float:
@@ -217,8 +225,7 @@ def _mean(task_type: str, items: pd.DataFrame, counts: np.ndarray) -> np.ndarray
             f"No score can be computed from the items of a task of type {task_type!r}: they have "
             f"no column `value`, and the types that need none are {', '.join(SCORES)}."
         )
-    values = items.groupby("item", sort=True)["value"].mean()
-    return counts @ values.to_numpy() / counts.sum(axis=1)
+    return resampled_means(items, counts)
 
 
 def _runs(items: pd.DataFrame) -> list[np.ndarray]:
@@ -238,17 +245,26 @@ def _summed(codes: np.ndarray, weights: np.ndarray, n_codes: int) -> np.ndarray:
     return weights @ csr_array((np.ones(len(codes)), (rows, codes)), shape=(len(codes), n_codes))
 
 
-def _classification(items: pd.DataFrame, counts: np.ndarray, *, metric: str) -> np.ndarray:
-    """Score of predicted labels in each resample of texts, mean over experiments (and seeds)."""
-    of_item = pd.factorize(items["item"])[0]
+def _mean_over_runs(score: _Score) -> _Score:
+    """The mean of a score over experiments (of each seed and level)."""
+
+    @wraps(score)
+    def mean(items: pd.DataFrame, counts: np.ndarray, **options: Any) -> np.ndarray:
+        runs = _runs(items)
+        if len(runs) == 1 and items["item"].is_unique:  # its rows are the columns of the counts
+            return score(items, counts, **options)
+        of_item = pd.factorize(items["item"])[0]
+        scores = [score(items.iloc[rows], counts[:, of_item[rows]], **options) for rows in runs]
+        return np.asarray(np.mean(scores, axis=0))
+
+    return mean
+
+
+@_mean_over_runs
+def _classification(items: pd.DataFrame, weights: np.ndarray, *, metric: str) -> np.ndarray:
+    """Score of predicted labels in each resample of texts."""
     labels, predicted = items["label"].to_numpy(), items["predicted"].to_numpy()
-    return np.mean(
-        [
-            _of_labels(labels[rows], predicted[rows], counts[:, of_item[rows]], metric)
-            for rows in _runs(items)
-        ],
-        axis=0,
-    )
+    return _of_labels(labels, predicted, weights, metric)
 
 
 def _of_labels(
@@ -286,16 +302,12 @@ def _unknown(metric: str) -> UserError:
     )
 
 
+@_mean_over_runs
 def _v_measures(items: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
-    """V-measure of each resample of texts, mean over experiments (levels and seeds)."""
-    of_item = pd.factorize(items["item"])[0]
-    times = items["times"].to_numpy() if "times" in items else np.ones(len(items), dtype=int)
-    scores = []
-    for rows in _runs(items):
-        weights = counts[:, of_item[rows]] * times[rows]
-        found = _v_measure(items.iloc[rows], weights / weights.sum(axis=1, keepdims=True))
-        scores.append(np.where(weights.any(axis=1), found, np.nan))
-    return np.mean(scores, axis=0)
+    """V-measure of each resample of texts."""
+    weights = counts * (items["times"].to_numpy() if "times" in items else 1)
+    found = _v_measure(items, weights / weights.sum(axis=1, keepdims=True))
+    return np.where(weights.any(axis=1), found, np.nan)
 
 
 def _v_measure(items: pd.DataFrame, shares: np.ndarray) -> np.ndarray:
@@ -317,6 +329,7 @@ def _entropy(shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)
 
 
+@_mean_over_runs
 def _correlation(items: pd.DataFrame, counts: np.ndarray, *, ranks: bool = True) -> np.ndarray:
     """Correlation of gold and similarity, Spearman's (of ranks) or Pearson's.
 
@@ -350,6 +363,7 @@ def _centred_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (upto - of_value / 2 - upto[:, -1:] / 2)[:, places]
 
 
+@_mean_over_runs
 def _best_average_precision(items: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
     """Average precision by each similarity, the best of them in each resample."""
     labels = items["label"].to_numpy()

@@ -43,16 +43,18 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from hrsa.benchmarks.items import PAIR_SCORES, STRATA, score_of_items, sentence_f1
+from hrsa.benchmarks.machine_faults import raise_fault
 from hrsa.benchmarks.query_scores import scores_of_queries
 from hrsa.benchmarks.task_data import NoItems, data_of, ids_of
 from hrsa.errors import UserError
 
-__all__ = ["Predictions", "predicted_items"]
+__all__ = ["Predictions", "check_items", "predicted_items"]
 
 PARALLEL = "parallel"  # `mteb`'s name for all pairs of languages of such a task
 _Parts = Iterator[tuple[str, str, pd.DataFrame]]  # split, subset, items
 ROUNDED = 6e-6  # `mteb` rounds means over queries to five decimals
 EXACT = 1e-9
+NOTHING = "no items: "  # how the reason begins
 # `mteb`'s similarities of pairs of texts with grades, by the beginning of the main score.
 OF_PAIR = {
     "cosine_": "cosine_scores",
@@ -94,6 +96,7 @@ class Predictions:
             try:
                 kept = scores_of_queries(self.task, predictions, hf_split, hf_subset)
             except (NoItems, *UNEXPECTED) as reason:
+                raise_fault(reason)
                 kept = reason  # an evaluation goes on, whether there are items or not
         self.found.setdefault(hf_subset, {})[hf_split] = kept
 
@@ -121,20 +124,39 @@ def predicted_items(
     str
         "", or why there are none. Nothing is raised: a score without its items is still a score.
     """
-    metric = task.metadata.main_score
     try:
         items = _items(task, predictions.found, result)
-        found = score_of_items(task.metadata.type, items, metric=metric)
+        check_items(task, items, result)
     except (NoItems, UserError) as reason:
-        return None, f"no items: {reason}"
+        return None, f"{NOTHING}{reason}"
     except UNEXPECTED as error:
-        return None, f"no items: mteb's predictions are not as expected ({error!r})"
-    expected = float(result.get_score())
-    tolerance = ROUNDED if isinstance(task, AbsTaskRetrieval) else EXACT
-    same = abs(found - expected) <= tolerance or (math.isnan(found) and math.isnan(expected))
-    if not same:
-        return None, f"no items: they give {metric} {found:.6f}, and mteb {expected:.6f}"
+        raise_fault(error)
+        return None, f"{NOTHING}mteb's predictions are not as expected ({error!r})"
     return items, ""
+
+
+def check_items(task: Any, items: pd.DataFrame, result: Any) -> None:
+    """Refuse items that a task's score, as `mteb` reports it, is not computed from.
+
+    Raises
+    ------
+    NoItems
+        They give another score.
+    UserError
+        They give none.
+    """
+    metric = task.metadata.main_score
+    found = score_of_items(task.metadata.type, items, metric=metric)
+    expected = float(result.get_score())
+    same = abs(found - expected) <= _tolerance(task)
+    if not same and not (math.isnan(found) and math.isnan(expected)):
+        raise NoItems(f"they give {metric} {found:.6f}, and mteb {expected:.6f}")
+
+
+def _tolerance(task: Any) -> float:
+    if task.is_aggregate:
+        return max(map(_tolerance, task.metadata.tasks))
+    return ROUNDED if isinstance(task, AbsTaskRetrieval) else EXACT
 
 
 def _items(task: Any, predictions: Mapping[str, Any], result: Any) -> pd.DataFrame:

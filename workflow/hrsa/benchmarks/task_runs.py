@@ -1,40 +1,43 @@
 """One benchmark task on one model: its runs, one for each seed, its score, its items.
 
 A task is the study's own (`hrsa.benchmarks.local_task`) or one that `mteb` knows. Both are scored
-by `mteb` alone; of the latter the items are made from what the model predicted.
+by `mteb` alone; of the latter the items are made from what the model predicted. Some of `mteb`'s
+tasks are means of others, their parts: each part is run as a task of its own, since `mteb` would
+run all with one seed, whatever seed is asked for.
 """
 
 from __future__ import annotations
 
 import copy
-import errno
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mteb
 import numpy as np
 import pandas as pd
-import torch
 from mteb.abstasks.classification import AbsTaskClassification
 from mteb.abstasks.clustering import AbsTaskClustering
 from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
 from mteb.abstasks.regression import AbsTaskRegression
 
+from hrsa.benchmarks.aggregate_items import joined_items
 from hrsa.benchmarks.intervals import score_interval
 from hrsa.benchmarks.item_contents import by_content, with_contents
 from hrsa.benchmarks.items import count_items
 from hrsa.benchmarks.local_task import SUITE, LocalTask
+from hrsa.benchmarks.machine_faults import raise_fault
 from hrsa.benchmarks.task_items import Predictions, predicted_items
 from hrsa.benchmarks.tasks import local_tasks
 from hrsa.errors import UserError
 
 __all__ = [
     *("BENCHMARK_COLUMNS", "BenchmarkTask", "failed_row", "generated_task"),
-    *("run_task", "suite_task"),
+    *("part_names", "run_task", "suite_task"),
 ]
 
 BENCHMARK_COLUMNS = [
@@ -50,8 +53,6 @@ DRAWING = (
     AbsTaskRegression,
 )
 FAILED = "failed; the report's list of what is missing says why"
-# Faults of the machine, which are no matter of a task: a full disk, too many files, no memory.
-MACHINE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 ITEM_WORDS = {
     "Retrieval": "query",
     "Reranking": "query",
@@ -91,9 +92,17 @@ class BenchmarkTask:
         """The task's type in `mteb`."""
         return str(self.task.metadata.type)
 
+    @cached_property
+    def parts(self) -> list[BenchmarkTask]:
+        """The tasks that it is the mean of; none where it is a task of its own."""
+        tasks = self.task.metadata.tasks if self.task.is_aggregate else []
+        return [suite_task(self.suite, task) for task in tasks]
+
     @property
     def draws_samples(self) -> bool:
         """Whether the seed decides anything."""
+        if self.parts:
+            return any(part.draws_samples for part in self.parts)
         return bool(getattr(self.task, "draws_samples", isinstance(self.task, DRAWING)))
 
     def seeds(self, seeds: Sequence[int]) -> list[int]:
@@ -128,6 +137,21 @@ def suite_task(suite: str, task: Any) -> BenchmarkTask:
     return BenchmarkTask(suite, task, make)
 
 
+def part_names(task: BenchmarkTask) -> list[str]:
+    """Names of a task and of its parts: what `mteb` calls a task where it asks a model for texts.
+
+    Parameters
+    ----------
+    task : BenchmarkTask
+
+    Returns
+    -------
+    list of str
+        Its own name, and for a mean of tasks those of its parts.
+    """
+    return [task.name, *(name for part in task.parts for name in part_names(part))]
+
+
 def run_task(
     reader: Any, task: BenchmarkTask, *, output: Path, seeds: Sequence[int], batch_size: int
 ) -> dict[str, Any]:
@@ -154,7 +178,7 @@ def run_task(
     Raises
     ------
     UserError
-        The task's data cannot be had, or it cannot be run on this model.
+        The task's data cannot be had, it cannot be run on this model, or its score is undefined.
     """
     used = task.seeds(seeds)
     runs: dict[int, _Run] = {}
@@ -189,10 +213,9 @@ class _Run:
 
 
 def _run(reader: Any, task: BenchmarkTask, seed: int, batch_size: int) -> _Run:
+    if task.parts:
+        return _run_parts(reader, task, seed, batch_size)
     made = task.make(seed)
-    if made.is_aggregate:  # `mteb` runs its parts, and loads their data itself
-        result = _evaluate(reader, made, batch_size)
-        return _Run(result, None, "no items: a mean of other tasks", math.nan, [])
     _load_data(made)
     if isinstance(made, LocalTask):
         result = _evaluate(reader, made, batch_size)
@@ -207,6 +230,20 @@ def _run(reader: Any, task: BenchmarkTask, seed: int, batch_size: int) -> _Run:
     return _Run(result, items, note, math.nan, _experiments(made, result))
 
 
+def _run_parts(reader: Any, task: BenchmarkTask, seed: int, batch_size: int) -> _Run:
+    """Run each part as a task of its own, and put them together as the task itself does."""
+    runs: dict[str, _Run] = {}
+    for part in task.parts:
+        try:
+            runs[part.name] = _run(reader, part, seed, batch_size)
+        except UserError as error:
+            raise UserError(f"its part {part.name}: {error}") from error
+    made = task.make(seed)
+    result = made.combine_task_results([run.result for run in runs.values()])
+    parts = {name: (run.items, run.note) for name, run in runs.items()}
+    return _Run(result, *joined_items(made, parts, result), math.nan, [])
+
+
 def _load_data(task: Any) -> None:
     """Load a task's data beforehand: `mteb` forgets the data, ids and all, that it loaded itself.
 
@@ -216,9 +253,9 @@ def _load_data(task: Any) -> None:
     try:
         task.load_data()
     except Exception as error:
-        if isinstance(task, LocalTask):  # our own code, which says itself what is wrong
+        raise_fault(error)
+        if _is_said(task, error):
             raise
-        _raise_own(error)
         raise UserError(
             f"its data cannot be had ({_in_short(error)}). Without a network, run it once where "
             "there is one, so that the data lie in the cache, or leave the task out of `benchmarks`"
@@ -238,33 +275,23 @@ def _evaluate(reader: Any, task: Any, batch_size: int) -> Any:
             prediction_folder=None if isinstance(task, LocalTask) else Path("nowhere"),
         )
     except Exception as error:
-        if isinstance(task, LocalTask):
+        raise_fault(error)
+        if _is_said(task, error):
             raise
-        _raise_own(error)
         raise UserError(f"mteb could not run it ({_in_short(error)})") from error
-    return results.task_results[0]
+    result = results.task_results[0]
+    if not math.isfinite(result.get_score()):
+        raise UserError(
+            f"mteb's score of it, {task.metadata.main_score}, is undefined for this model, as it "
+            "is where the embeddings of all texts are equal, or are not finite. Look whether the "
+            "model's weights are sound, or leave the model or the task out of `benchmarks`"
+        )
+    return result
 
 
-def _raise_own(error: Exception) -> None:
-    """Raise again what is said already, and what is a fault of the machine, at its root."""
-    if isinstance(error, UserError):
-        raise error
-    cause: BaseException | None = error
-    while cause is not None:
-        if _is_fault(cause):
-            raise error
-        cause = cause.__cause__ or cause.__context__
-
-
-def _is_fault(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError):
-        return True
-    if isinstance(error, RuntimeError):
-        return "memory" in str(error)  # as the CPU's allocator says it
-    if not isinstance(error, OSError):
-        return False
-    # `datasets` asks beforehand, and raises without a number
-    return error.errno in MACHINE_FAULTS or "Not enough disk space" in str(error)
+def _is_said(task: Any, error: Exception) -> bool:
+    """Whether an error already says what is wrong: it is for people, or of our own task."""
+    return isinstance(error, UserError) or isinstance(task, LocalTask)
 
 
 def _in_short(error: Exception) -> str:
