@@ -61,19 +61,26 @@ def task_key(
     prompts
         File of prompts; None where the model reads none.
     """
-    metadata = task.task.metadata
     key: dict[str, Any] = plain(
         {
             "suite": task.suite,
-            "revision": metadata.dataset.get("revision"),
-            "splits": list(task.task.eval_splits),
-            "subsets": sorted(task.task.hf_subsets),
+            **_texts_of(task),
             "seeds": task.seeds(settings["seeds"]),
             "data": data,
             "prompts": _prompts_of(prompted_names(task), prompts, settings["query_template"]),
         }
     )
     return key
+
+
+def _texts_of(task: Any) -> dict[str, Any]:
+    """Which texts a task has; a mean of tasks has those of its parts."""
+    texts = {
+        "revision": task.task.metadata.dataset.get("revision"),
+        "splits": list(task.task.eval_splits),
+        "subsets": sorted(task.task.hf_subsets),
+    }
+    return texts | {"parts": {part.name: _texts_of(part) for part in task.parts}}
 
 
 def libraries(*, is_lexical: bool) -> dict[str, str]:

@@ -293,6 +293,18 @@ def test_prompts_of_the_parts_of_an_aggregate_task_count_as_its_own(tmp_path, mo
     assert prompts == {f"{part}/default/query": "Find:"}
 
 
+def test_other_data_of_a_part_run_an_aggregate_task_again():
+    task = suite_task("mteb", *mteb_tasks(["CQADupstackRetrieval"]))
+    key = result_keys.task_key(task, SETTINGS, None, None)
+    assert len(key["parts"]) == 12
+    part = task.parts[0].task
+    part.metadata = part.metadata.model_copy(deep=True)
+    part.metadata.dataset["revision"] = "another"
+    changed = result_keys.task_key(task, SETTINGS, None, None)
+    assert changed != key
+    assert changed["revision"] == key["revision"]  # that of the whole says nothing
+
+
 @pytest.mark.parametrize(
     "library", ["sentence_transformers", "transformers", "torch", "scikit_learn"]
 )

@@ -20,7 +20,7 @@ from hrsa.benchmarks.task_runs import (
 from hrsa.models.loading import Attention
 
 __all__ = [
-    *("BENCHMARK_COLUMNS", "BM25", "LEXICAL_TYPES"),
+    *("BENCHMARK_COLUMNS", "BM25"),
     *("evaluate", "load_reader", "takes_part"),
 ]
 
