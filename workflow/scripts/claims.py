@@ -7,8 +7,9 @@ with job(snakemake):
 
     import pandas as pd
 
+    from hrsa.reporting.claim_evidence import Evidence
     from hrsa.reporting.claim_list import read_claims
-    from hrsa.reporting.claims import Evidence, claims_table
+    from hrsa.reporting.claims import claims_table
     from hrsa.reporting.effects import Neighbours
     from hrsa.reporting.replicates import read_checkpoints, read_replicates
     from hrsa.reporting.tables import write_table

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from hrsa.reporting.claims import Evidence
+from hrsa.reporting.claim_evidence import Evidence
 from hrsa.reporting.replicates import read_checkpoints, read_replicates
 from hrsa.similarity.results import SIMILARITY_COLUMNS
 

@@ -9,6 +9,7 @@ from planted_claims import DOSE, PlantedStudy, differences_table, dose_table
 
 import hrsa.reporting
 from hrsa.errors import UserError
+from hrsa.reporting.claim_evidence import Evidence
 from hrsa.reporting.claim_kinds import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -17,7 +18,7 @@ from hrsa.reporting.claim_kinds import (
     VERDICTS,
 )
 from hrsa.reporting.claim_list import read_claims
-from hrsa.reporting.claims import CLAIM_COLUMNS, Evidence, claims_table, headline_claims
+from hrsa.reporting.claims import CLAIM_COLUMNS, claims_table, headline_claims
 from hrsa.reporting.doses import doses
 from hrsa.reporting.effects import effects_table
 from hrsa.reporting.reanalysis import alignment_by_kind, neighbours_by_kind, reanalyse
