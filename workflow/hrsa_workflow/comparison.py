@@ -13,9 +13,11 @@ import pandas as pd
 from hrsa.activations.alignment import PairedRows, paired_rows
 from hrsa.activations.store import Activations, open_activations
 from hrsa.similarity.results import LayerComparison, label_rows
-from hrsa.similarity.views import VIEWS, View, Viewed, view_of
+from hrsa.similarity.views import HALVES, VIEWS, View, Viewed, view_of
 from hrsa_workflow.status import Failure, subject_failure, write_status
 from hrsa_workflow.tables import SIMILARITY, typed
+
+AT_THE_END = "p and halves: at the end of training"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Subject:
     `reference` and `candidate` read like files, `rows` are the rows in common that the view keeps.
     `statistics` are the keyword arguments of a metric that say how uncertainty is computed; of
     views only the raw one (and one that shows just the same) has p-values, since they cost as much
-    as the metric many times over.
+    as the metric many times over. Checkpoints of a pair that is compared at the end of training too
+    have none either, and no halves: a curve is read against chance levels and intervals.
     """
 
     reference: Activations
@@ -59,6 +62,11 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
     _verify({*reference, *candidate})
     with h5py.File(output.arrays, "w") as arrays:
         for index, (entry, dataset) in enumerate(subjects):
+            statistics = dict(snakemake.params.get("statistics") or {})
+            views, remark = asked, ""
+            if statistics and _only_follows(entry, pair["comparisons"]):
+                statistics["n_permutations"] = 0
+                views, remark = [one for one in asked if one not in HALVES], AT_THE_END
             models = f"{entry['reference']} and {entry['candidate']}"
             name = f"{snakemake.rule} of pair {pair['name']} ({models}, data set {dataset})"
             with (
@@ -71,18 +79,23 @@ def compare_pair(snakemake: Any, measure: Callable[[Subject], LayerComparison]) 
                     candidate=right,
                     rows=paired_rows(left, right),
                     view="raw",
-                    statistics=dict(snakemake.params.get("statistics") or {}),
+                    statistics=statistics,
                     index=index,
                     dataset=dataset,
                 )
                 group = f"{entry['reference']}~{entry['candidate']}/{dataset}"
-                for view, table, found in _measured_views(asked, whole, measure):
-                    tables.append(_labelled(table, pair, entry, dataset))
+                for view, table, found in _measured_views(views, whole, measure):
+                    tables.append(_labelled(_noted(table, remark), pair, entry, dataset))
                     into = arrays.require_group(group if view == "raw" else f"{group}/{view}")
                     for array, values in sorted(found.items()):
                         into.create_dataset(array, data=values)
     typed(tables, SIMILARITY).to_parquet(output.table, index=False)
     write_status(Path(output.status), failures, attempt=snakemake.params.attempt)
+
+
+def _only_follows(entry: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a comparison is of checkpoints on the way to final models that are compared too."""
+    return entry["step"] is not None and any(one["step"] is None for one in comparisons)
 
 
 def _measured_views(
