@@ -57,9 +57,10 @@ rule mine:
         "<timing>/mine/{training}.tsv"
     wildcard_constraints:
         training=any_of(mined_sets(study)),
+    priority: PRIORITY["train"]
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 1
     resources:
         mem_mb=lambda w: asked.mem_mb("mine", study.miner, 8000),
         runtime=lambda w: asked.runtime("mine", study.miner, 240),
