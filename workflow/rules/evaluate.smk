@@ -16,6 +16,7 @@ rule accuracy:
         "<timing>/accuracy/{instance}.tsv"
     wildcard_constraints:
         instance=any_of(study.language_models),
+    priority: PRIORITY["extract"]  # among the longest jobs
     conda:
         ENVIRONMENT
     threads: 1
