@@ -36,7 +36,7 @@ def train(output, *, parent, data, seed, resume, settings):
     from hrsa.errors import UserError
 
     rank = os.environ.get("RANK", "0")
-    print("process", rank, "trains")
+    print(f"process {rank} trains\\n", end="", flush=True)  # at once: both write to one place
     output.mkdir(parents=True, exist_ok=True)
     drawn = [random.random(), float(numpy.random.rand()), float(torch.rand(1))]
     seen = {
