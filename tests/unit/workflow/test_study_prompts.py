@@ -21,7 +21,7 @@ class Instructed(AbsEncoder):
     prompts_dict = None
 
     def encode(self, inputs, **kwargs):
-        raise NotImplementedError
+        raise NotImplementedError("only instructions are asked of it")
 
 
 def instruction_of_mteb(task):

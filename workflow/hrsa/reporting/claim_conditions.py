@@ -9,7 +9,7 @@ import pandas as pd
 
 from hrsa.reporting.claim_contrasts import mean_chance
 from hrsa.reporting.claim_estimates import ComparedModels
-from hrsa.reporting.claim_kinds import INCONCLUSIVE, SUPPORTED, Verdict
+from hrsa.reporting.claim_kinds import INCONCLUSIVE, SUPPORTED, Verdict, signed
 from hrsa.reporting.doses import RLVR, SFT, Doses, dose_text, matching
 from hrsa.reporting.effects import GIVEN_PROBES
 
@@ -142,7 +142,7 @@ def by_dataset(numbers: Mapping[str, float]) -> str:
     """Name the number of each data set where there are several."""
     if len(numbers) < 2:
         return ""
-    texts = [f"{name} {value:+.4f}".replace("-", _MINUS) for name, value in numbers.items()]
+    texts = [f"{name} {signed(value)}" for name, value in numbers.items()]
     sides = {np.sign(value) for value in numbers.values()}
     opposed = OPPOSED if {1.0, -1.0} <= sides else ""
     return f"mean of {' and '.join(texts)}{opposed}"
@@ -158,8 +158,7 @@ def hanging_on_floor(by_floor: Mapping[str, tuple[float, Verdict]]) -> str:
     if len(by_floor) < 2:
         return ""
     each = ", ".join(
-        f"{pair} {value:+.4f} {verdict.verdict}".replace("-0", f"{_MINUS}0")
-        for pair, (value, verdict) in by_floor.items()
+        f"{pair} {signed(value)} {verdict.verdict}" for pair, (value, verdict) in by_floor.items()
     )
     verdicts = {verdict.verdict for _, verdict in by_floor.values()}
     hangs = HANGS if len(verdicts) > 1 else ""

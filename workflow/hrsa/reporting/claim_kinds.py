@@ -172,7 +172,7 @@ def within_margin(
     if narrow is None or wide is None or excess.se is None:
         return _without_interval(estimate)
     p = _lower_tail(excess)
-    text = f"{_numbers(estimate)}; margin {margin:.3g}; beyond it by {_signed(excess.value)}"
+    text = f"{_numbers(estimate)}; margin {margin:.3g}; beyond it by {signed(excess.value)}"
     if narrow[1] < 0:
         return Verdict(SUPPORTED, f"{text}, 90 % interval {_span(narrow)}, below 0", p)
     if wide[0] > 0:
@@ -238,7 +238,7 @@ def differ(differences: Mapping[str, Estimated]) -> Difference | Verdict:
         for level in (LEVEL, 2 * LEVEL)
     )
     text = (
-        f"of {n} differences {name} is the clearest: {_signed(found.value)}, 95 % interval for all "
+        f"of {n} differences {name} is the clearest: {signed(found.value)}, 95 % interval for all "
         f"together {_span(wide)}, {_p_text(p)} after correction for their number"
     )
     verdict = Verdict(SUPPORTED if p < LEVEL else INCONCLUSIVE, text)
@@ -329,7 +329,7 @@ def conjunction(parts: Mapping[str, Verdict]) -> Verdict:
 
 def _without_interval(estimate: Estimated, name: str = "") -> Verdict:
     of = f"{name}: " if name else ""
-    value = f"{of}{_signed(estimate.value)} without an interval"
+    value = f"{of}{signed(estimate.value)} without an interval"
     return Verdict(INCONCLUSIVE, f"{value}, so that nothing can be said of the claim")
 
 
@@ -355,12 +355,13 @@ def _p_text(p: float) -> str:
 def _numbers(estimate: Estimated) -> str:
     interval = estimate.interval()
     assert interval is not None  # those without have a verdict of their own
-    return f"{_signed(estimate.value)}, 95 % interval {_span(interval)}"
+    return f"{signed(estimate.value)}, 95 % interval {_span(interval)}"
 
 
 def _span(interval: tuple[float, float]) -> str:
-    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
+    return f"[{signed(interval[0])}, {signed(interval[1])}]"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("-", _MINUS)
+def signed(value: float, digits: int = 4) -> str:
+    """Write a number with its sign, and a minus sign that is one."""
+    return f"{value:+.{digits}f}".replace("-", _MINUS)

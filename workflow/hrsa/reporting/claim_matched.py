@@ -16,13 +16,10 @@ from hrsa.reporting.claim_contrasts import (
     with_floor,
 )
 from hrsa.reporting.claim_estimates import ComparedModels
-from hrsa.reporting.claim_kinds import INCONCLUSIVE, Estimated, Verdict, direction
-from hrsa.reporting.doses import RLVR, SFT, Doses
+from hrsa.reporting.claim_kinds import INCONCLUSIVE, Estimated, Verdict, direction, signed
+from hrsa.reporting.doses import LABELS, RLVR, SFT, Doses
 from hrsa.statistics.floors import SEED_KIND
 from hrsa.statistics.replicates import estimate, linear_combination
-
-_LABELS = {SFT: "SFT", RLVR: "RLVR"}
-_MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +82,7 @@ class MatchedChange:
         """
         verdict = direction(self.contrast.estimate, side)
         at_ends = {direction(end, side).verdict for end in self.ends}
-        shown = " and ".join(f"{end.value:+.4f}".replace("-", _MINUS) for end in self.ends)
+        shown = " and ".join(signed(end.value) for end in self.ends)
         text = f"{verdict.reason}, interpolated; {shown} at the checkpoints below and above"
         if at_ends == {verdict.verdict}:
             return Verdict(verdict.verdict, text)
@@ -119,8 +116,8 @@ def matched_change(
     followed = [one for one in ends[moved] if _checkpoints(one, compared)]
     if not followed:
         raise Missing(
-            f"no checkpoint of the {_LABELS[moved]} pairs at the {stage} stage is compared, and "
-            f"they diverge farther (KL {reached[moved]:.3g}) than the {_LABELS[still]} pairs "
+            f"no checkpoint of the {LABELS[moved]} pairs at the {stage} stage is compared, and "
+            f"they diverge farther (KL {reached[moved]:.3g}) than the {LABELS[still]} pairs "
             f"({reached[still]:.3g})"
         )
     brackets = [_bracket(one, compared, doses, reached[still]) for one in followed]
@@ -202,6 +199,6 @@ def _dose(
         )
         sides.append(f"KL {kl:.3g}, weights {change:.3g} ({where})")
     return (
-        f"{_LABELS[still]}: weights {weights:.3g}, KL {target:.3g}; {_LABELS[moved]}: between "
+        f"{LABELS[still]}: weights {weights:.3g}, KL {target:.3g}; {LABELS[moved]}: between "
         f"{' and '.join(sides)}, interpolated at this KL"
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hrsa.reporting.claim_conditions import score_conditions
 from hrsa.reporting.claim_evidence import Evidence
-from hrsa.reporting.claim_kinds import Verdict, conjunction
+from hrsa.reporting.claim_kinds import Verdict, conjunction, signed
 from hrsa.reporting.claim_list import Claim, read_claims
 from hrsa.reporting.claim_parts import tested
 from hrsa.reporting.claim_scores import published_alignment, published_scores, score_rows
@@ -101,7 +101,7 @@ def _shown_effect(row: Mapping[str, Any]) -> str:
     if row["effect"] is None:
         return ""
     margin = "" if row["margin"] is None else f" (margin {row['margin']:.3f})"
-    return f" {row['effect']:+.3f}{margin}".replace("-", "\N{MINUS SIGN}")
+    return f" {signed(row['effect'], 3)}{margin}"
 
 
 def _part_names(parts: Sequence[Mapping[str, str]]) -> list[str]:

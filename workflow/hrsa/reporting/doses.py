@@ -14,7 +14,7 @@ DOSE_UNKNOWN = "whether the doses match is not known"
 MATCHINGS = (DOSE_MATCHED, DOSE_NOT_MATCHED, DOSE_UNKNOWN)
 UNKNOWN = "unknown"
 MATCHED_WITHIN = 1.5  # factor between two divergences that still count as one dose
-_LABELS = {SFT: "SFT", RLVR: "RLVR"}
+LABELS = {SFT: "SFT", RLVR: "RLVR"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def dose_text(by_kind: Mapping[str, Dose]) -> str:
     ----------
     by_kind : mapping of {"sft", "rlvr"} to Dose
     """
-    text = "; ".join(f"{_LABELS[kind]}: {dose}" for kind, dose in by_kind.items())
+    text = "; ".join(f"{LABELS[kind]}: {dose}" for kind, dose in by_kind.items())
     return "; ".join(filter(None, [text, matching(by_kind)]))
 
 
